@@ -1,0 +1,47 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo test up lint bench faults lock openapi clean
+.DEFAULT_GOAL := help
+
+help: ## Show what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements-dev.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: $(STAMP) ## Install everything into .venv, from wheels, by hash
+
+demo: $(STAMP) ## Start the stack, optimize a real portfolio, show its files, stop
+	@$(BIN)/milpa demo
+
+up: $(STAMP) ## Start Milpa on this machine: http://127.0.0.1:8080
+	@$(BIN)/milpa up
+
+test: $(STAMP) ## Run all tests against real PostgreSQL and Redis
+	@$(BIN)/pytest
+
+lint: $(STAMP) ## Style, types and the contracts of the house
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(STAMP) ## Measure, and print the figures of docs/performance.md
+	@$(BIN)/python -m tests.benchmarks
+
+lock: $(STAMP) ## Lock dependencies anew, with hashes and without index addresses
+	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-emit-index-url --no-header -o requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --group dev --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-emit-index-url --no-header -c requirements.lock -o requirements-dev.lock
+
+openapi: $(STAMP) ## Write api/openapi.json anew
+	@$(BIN)/python -m api.openapi
+
+clean: ## Remove what setup and up made
+	rm -rf $(VENV) .milpa

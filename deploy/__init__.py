@@ -1,0 +1,1 @@
+"""Every way to start Milpa; the only place that wires things together."""

@@ -1,0 +1,9 @@
+"""The client people import."""
+
+
+class Client:
+    """Blocking client."""
+
+
+class AsyncClient:
+    """Asynchronous client."""

@@ -1,0 +1,126 @@
+"""Every knob, with its unit and default. Read once from `MILPA_*` environment variables, then frozen."""
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from milpa.errors import UsageError
+
+
+class Secret(str):
+    """A string that never shows itself in `repr` or logs; `reveal()` gives the value."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    def __str__(self) -> str:
+        return "***"
+
+    def reveal(self) -> str:
+        """Return the secret itself."""
+        return str.__str__(self)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings. `MILPA_DATABASE_URL` sets `database_url`, and so on; unknown `MILPA_*` names are refused."""
+
+    # Where things are
+    data_dir: str = ".milpa"
+    database_url: Secret = Secret("")
+    """Application login, e.g. postgresql://milpa_app@host/milpa. It must not be able to bypass row-level security."""
+    database_owner_url: Secret = Secret("")
+    """Owner login, used by `milpa migrate` only; the application login when left out."""
+    redis_url: Secret = Secret("")
+    object_store_url: str = ""
+    """file:///path, s3://bucket/prefix, gs://…, az://… or memory:///; default: a folder under data_dir."""
+    object_store_options: dict[str, str] = {}
+    """obstore options such as endpoint, region, access_key_id (as JSON)."""
+
+    # Secrets
+    seal_keys: Secret = Secret("")
+    """Key ring for payloads at rest: `id:base64key,id:base64key`; the first seals, all open. Keys are 32 bytes."""
+    signing_key: Secret = Secret("")
+    """Signs cursors and file links (at least 32 characters)."""
+
+    # The API
+    host: str = "127.0.0.1"
+    port: int = 8080
+    public_url: str = ""
+    """Address that links start with; the request's own when left out."""
+    max_body_bytes: int = 32_000_000
+    max_upload_bytes: int = 10_000_000
+    max_json_depth: int = 64
+    cors_origins: tuple[str, ...] = ()
+    metrics: bool = True
+    link_seconds: int = 900
+    idempotency_hours: int = 24
+    max_streams: int = 4000
+    database_pool: int = 10
+    """Connections of one process to PostgreSQL."""
+
+    # Workers
+    interactive_slots: int = 2
+    batch_slots: int = 1
+    solve_threads: int = 2
+    default_time_limit_seconds: float = 30.0
+    max_time_limit_seconds: float = 3600.0
+    stop_grace_seconds: float = 2.0
+    """From the cooperative stop to SIGKILL."""
+    child_memory_bytes: int = 4_000_000_000
+    """Resident memory at which a solver process is ended with `memory_limit`."""
+    child_max_jobs: int = 200
+    lease_seconds: float = 30.0
+    heartbeat_seconds: float = 5.0
+    sweep_seconds: float = 5.0
+    max_errors: int = 3
+    """Transient failures before a job fails for good."""
+    max_crashes: int = 3
+    """Crashes (lost leases, dead children) before a job is poison."""
+    retention_days: float = 30.0
+
+    # Logs
+    log_format: str = "json"
+    log_level: str = "info"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ, **overrides: Any) -> "Settings":
+        """Read `MILPA_*` from the environment; keyword arguments win. UsageError names the first bad variable."""
+        return cls(**{**_read(cls, environ), **overrides})
+
+
+def _read(cls: type[Settings], environ: Mapping[str, str]) -> dict[str, Any]:
+    fields = {f"MILPA_{field.name.upper()}": field for field in msgspec.structs.fields(cls)}
+    values: dict[str, Any] = {}
+    for name, text in environ.items():
+        if not name.startswith("MILPA_") or name in _NOT_SETTINGS:
+            continue
+        field = fields.get(name)
+        if field is None:
+            raise UsageError(
+                "unknown_setting", f"{name} is not a setting of Milpa; see milpa/settings.py for all of them."
+            )
+        values[field.name] = _convert(name, text, field.type)
+    return values
+
+
+_NOT_SETTINGS = frozenset({"MILPA_URL", "MILPA_API_KEY", "MILPA_BENCHMARK_DATA"})
+"""Variables of the client, the command line and the benchmarks, which share the prefix."""
+
+
+def _convert(name: str, text: str, type_: Any) -> Any:
+    if type_ is Secret:
+        return Secret(text)
+    if type_ is str:
+        return text
+    try:
+        if type_ == tuple[str, ...]:
+            return tuple(part.strip() for part in text.split(",") if part.strip())
+        if type_ == dict[str, str]:
+            return msgspec.json.decode(text, type=type_)
+        return msgspec.convert(text.strip().lower(), type_, strict=False)
+    except (msgspec.ValidationError, msgspec.DecodeError) as error:
+        raise UsageError("bad_setting", f"{name}: {error}") from None

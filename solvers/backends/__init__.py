@@ -1,0 +1,1 @@
+"""A solver library's status and callbacks become ours, once."""

@@ -1,0 +1,1 @@
+"""Remembering: PostgreSQL, Redis and objects. Problems and results are opaque bytes here."""

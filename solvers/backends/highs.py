@@ -1,0 +1,270 @@
+"""HiGHS behind plain arrays: its statuses, callbacks and traps become ours here, once.
+
+Rows and the objective are scaled by powers of two (exact in floating point) so that the largest coefficient of each is
+about one, and HiGHS's absolute tolerances mean the same for cents and for millions. What goes in and comes out is
+unscaled.
+"""
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import highspy
+import numpy as np
+from highspy import HighsModelStatus as Status
+from numpy.typing import NDArray
+
+from milpa.errors import FatalError
+from solvers.backends.model import Floats, Model
+from solvers.limits import SolveLimits
+from solvers.progress import Progress, Silent
+from solvers.result import LimitReached, SolveStatus, relative_gap
+
+logger = logging.getLogger(__name__)
+
+INTEGRALITY = 1e-9
+"""How far from whole a whole variable may be: a money row of a billion must still hold after rounding."""
+
+_COLUMNWISE = 1
+_FEASIBLE_POINT = 2
+_PROVEN = {
+    Status.kOptimal: SolveStatus.OPTIMAL,
+    Status.kModelEmpty: SolveStatus.OPTIMAL,
+    Status.kInfeasible: SolveStatus.INFEASIBLE,
+    Status.kUnbounded: SolveStatus.UNBOUNDED,
+}
+_LIMITS = {
+    Status.kTimeLimit: LimitReached.TIME,
+    Status.kInterrupt: LimitReached.STOPPED,
+    Status.kMemoryLimit: LimitReached.MEMORY,
+}
+_threads_in_use = threading.local()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What one run found. Arrays are None where there is no such thing (no solution; no duals of a MILP).
+
+    x, reduced_costs: shape (n,); activity, prices: shape (m,). prices: d objective / d row limit; reduced_costs:
+    d objective / d x; both with their sign as it is, in minimization and maximization alike. seconds: of this run.
+    """
+
+    status: SolveStatus
+    limit: LimitReached | None = None
+    objective: float | None = None
+    bound: float | None = None
+    x: Floats | None = None
+    activity: Floats | None = None
+    prices: Floats | None = None
+    reduced_costs: Floats | None = None
+    iterations: int = 0
+    nodes: int = 0
+    seconds: float = 0.0
+
+    @property
+    def gap(self) -> float | None:
+        """Return the relative gap as a fraction, or None without a solution and a bound."""
+        if self.objective is None or self.bound is None:
+            return None
+        return relative_gap(self.objective, self.bound)
+
+    @property
+    def point(self) -> Floats:
+        """Return x. FatalError: there is no solution, and the caller should have looked at the status."""
+        if self.x is None:
+            raise FatalError("solver_failed", f"no solution to read: {self.status}")
+        return self.x
+
+
+def power_of_two(magnitudes: Floats) -> Floats:
+    """Return for each magnitude m ≥ 0 the power of two nearest to 1/m (1 where m is 0)."""
+    safe = np.where(magnitudes > 0, magnitudes, 1.0)
+    return np.asarray(np.exp2(-np.round(np.log2(safe))), dtype=np.float64)
+
+
+class Solver:
+    """One model inside HiGHS, to solve, change and solve again from where it stands.
+
+    Runs in the calling thread; progress is told of incumbents and asked whether to stop from HiGHS's own callbacks.
+    FatalError(`solver_failed`): HiGHS refused the model or gave up.
+    """
+
+    def __init__(self, model: Model, limits: SolveLimits | None = None, progress: Progress | None = None) -> None:
+        self.limits = limits or SolveLimits()
+        self.progress = progress or Silent()
+        self.linear = model.is_linear
+        self._sign = 1.0 if model.maximize else -1.0
+        self._row_scale, self._cost_scale = _scales(model)
+        self._row_lower = model.row_lower.copy()
+        self._row_upper = model.row_upper.copy()
+        self._lower = model.lower.copy()
+        self._upper = model.upper.copy()
+        self._offset = model.offset
+        self._highs = highspy.Highs()
+        self._set_options()
+        self._pass(model)
+        self._listen()
+
+    def solve(self, seconds: float | None = None) -> Answer:
+        """Run, from the basis or solution at hand. seconds: wall time of this run, else the limit's."""
+        started = time.perf_counter()
+        self._option("time_limit", max(1e-3, self.limits.seconds if seconds is None else seconds))
+        self._run()
+        if self._highs.getModelStatus() == Status.kUnboundedOrInfeasible:
+            self._option("presolve", "off")
+            self._run()
+            self._option("presolve", "choose")
+        return self._read(time.perf_counter() - started)
+
+    def set_row_bounds(self, rows: NDArray[Any], lower: Floats, upper: Floats) -> None:
+        """Change the limits of some rows; the basis stays, so that the next run is a short one."""
+        self._row_lower[rows], self._row_upper[rows] = lower, upper
+        scale = self._row_scale[rows]
+        self._ok(self._highs.changeRowsBounds(len(rows), rows.astype(np.int32), lower * scale, upper * scale))
+
+    def set_column_bounds(self, columns: NDArray[Any], lower: Floats, upper: Floats) -> None:
+        """Change the bounds of some variables; the basis stays."""
+        self._lower[columns], self._upper[columns] = lower, upper
+        self._ok(self._highs.changeColsBounds(len(columns), columns.astype(np.int32), lower, upper))
+
+    def set_costs(self, columns: NDArray[Any], costs: Floats) -> None:
+        """Change the objective's coefficients of some variables; the basis stays."""
+        self._ok(self._highs.changeColsCost(len(columns), columns.astype(np.int32), costs * self._cost_scale))
+
+    def add_columns(self, matrix: Any, costs: Floats, lower: Floats, upper: Floats) -> None:
+        """Append continuous variables; matrix: csc_array (m, k). They enter at a bound; the basis stays."""
+        scaled = _scaled(matrix, self._row_scale)
+        self._lower, self._upper = np.append(self._lower, lower), np.append(self._upper, upper)
+        added = self._highs.addCols(
+            len(costs), costs * self._cost_scale, lower, upper, scaled.nnz,
+            scaled.indptr[:-1].astype(np.int32), scaled.indices.astype(np.int32), scaled.data,
+        )  # fmt: skip
+        self._ok(added)
+
+    def start_from(self, x: Floats) -> None:
+        """Offer a solution of a similar model as a start; HiGHS drops it when it does not fit."""
+        columns = np.arange(len(x), dtype=np.int32)
+        self._ok(self._highs.setSolution(len(x), columns, np.clip(x, self._lower, self._upper)))
+
+    def basis(self) -> Any:
+        """Return the basis of the last run, for `use_basis` of a solver of the same shape."""
+        return self._highs.getBasis()
+
+    def use_basis(self, basis: Any) -> None:
+        """Start the next run from this basis."""
+        self._ok(self._highs.setBasis(basis))
+
+    def _set_options(self) -> None:
+        limits = self.limits
+        if getattr(_threads_in_use, "count", limits.threads) != limits.threads:
+            # HiGHS keeps its pool per thread: another count makes run() fail until the pool is built anew.
+            highspy.Highs.resetGlobalScheduler(True)
+        _threads_in_use.count = limits.threads
+        self._option("output_flag", logger.isEnabledFor(logging.INFO))
+        self._option("log_to_console", False)
+        self._option("threads", limits.threads)
+        self._option("random_seed", limits.seed % 2**31)
+        self._option("mip_rel_gap", limits.relative_gap)
+        self._option("mip_abs_gap", 0.0)
+        self._option("mip_feasibility_tolerance", INTEGRALITY)
+
+    def _pass(self, model: Model) -> None:
+        matrix = _scaled(model.matrix, self._row_scale)
+        rows, columns = matrix.shape
+        whole = np.zeros(columns, np.int32) if model.integer is None else model.integer.astype(np.int32)
+        passed = self._highs.passModel(
+            columns, rows, matrix.nnz, _COLUMNWISE, -int(self._sign), 0.0,
+            model.costs * self._cost_scale, model.lower, model.upper,
+            model.row_lower * self._row_scale, model.row_upper * self._row_scale,
+            matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), matrix.data, whole,
+        )  # fmt: skip
+        self._ok(passed)
+
+    def _listen(self) -> None:
+        highs = self._highs
+        for interrupt in (highs.cbSimplexInterrupt, highs.cbIpmInterrupt, highs.cbMipInterrupt):
+            interrupt.subscribe(self._on_interrupt)
+        highs.cbMipImprovingSolution.subscribe(self._on_incumbent)
+        highs.cbMipLogging.subscribe(self._on_incumbent)
+        if logger.isEnabledFor(logging.INFO):
+            highs.cbLogging.subscribe(lambda event: logger.info(event.message.rstrip()))
+
+    def _on_interrupt(self, event: Any) -> None:
+        if self.progress.stop_requested():
+            event.interrupt()
+
+    def _on_incumbent(self, event: Any) -> None:
+        found, bound = event.data_out.mip_primal_bound, event.data_out.mip_dual_bound
+        self.progress.incumbent(self._unscaled(found), self._unscaled(bound))
+
+    def _run(self) -> None:
+        status = self._highs.run()
+        if status == highspy.HighsStatus.kError:
+            raise FatalError("solver_failed", f"HiGHS could not run: {self._highs.getModelStatus()}")
+
+    def _read(self, seconds: float) -> Answer:
+        highs, info = self._highs, self._highs.getInfo()
+        ended = highs.getModelStatus()
+        counts = {
+            "iterations": max(0, info.simplex_iteration_count) + max(0, info.ipm_iteration_count),
+            "nodes": max(0, int(info.mip_node_count)),
+            "seconds": seconds,
+        }
+        limit = _LIMITS.get(ended)
+        if ended in _PROVEN and _PROVEN[ended] is not SolveStatus.OPTIMAL:
+            return Answer(status=_PROVEN[ended], **counts)
+        if ended not in _PROVEN and limit is None:
+            raise FatalError("solver_failed", f"HiGHS ended with {highs.modelStatusToString(ended)}")
+        if ended not in _PROVEN and info.primal_solution_status != _FEASIBLE_POINT:
+            return Answer(status=SolveStatus.NO_SOLUTION, limit=limit, **counts)
+        return self._answer(SolveStatus.OPTIMAL if ended in _PROVEN else SolveStatus.FEASIBLE, limit, counts)
+
+    def _answer(self, status: SolveStatus, limit: LimitReached | None, counts: dict[str, Any]) -> Answer:
+        solution, info = self._highs.getSolution(), self._highs.getInfo()
+        objective = self._unscaled(info.objective_function_value)
+        bound = objective if self.linear else self._unscaled(info.mip_dual_bound)
+        if self.linear and status is not SolveStatus.OPTIMAL:
+            bound = None
+        has_duals = self.linear and solution.dual_valid
+        return Answer(
+            status=status,
+            limit=limit,
+            objective=objective,
+            bound=bound,
+            x=np.array(solution.col_value),
+            activity=np.array(solution.row_value) / self._row_scale,
+            prices=np.array(solution.row_dual) * self._row_scale / self._cost_scale if has_duals else None,
+            reduced_costs=np.array(solution.col_dual) / self._cost_scale if has_duals else None,
+            **counts,
+        )
+
+    def _unscaled(self, objective: float) -> float | None:
+        return float(objective) / self._cost_scale + self._offset if abs(objective) < highspy.kHighsInf else None
+
+    def _option(self, name: str, value: Any) -> None:
+        self._ok(self._highs.setOptionValue(name, value))
+
+    @staticmethod
+    def _ok(status: Any) -> None:
+        if status == highspy.HighsStatus.kError:
+            raise FatalError("solver_failed", "HiGHS refused the model")
+
+
+def solve(model: Model, limits: SolveLimits | None = None, progress: Progress | None = None) -> Answer:
+    """Solve a model once."""
+    return Solver(model, limits, progress).solve()
+
+
+def _scales(model: Model) -> tuple[Floats, float]:
+    largest = np.zeros(len(model.row_lower))
+    np.maximum.at(largest, model.matrix.indices, np.abs(model.matrix.data))
+    top_cost = np.abs(model.costs).max(initial=0.0)
+    return power_of_two(largest), float(power_of_two(np.array([top_cost]))[0])
+
+
+def _scaled(matrix: Any, row_scale: Floats) -> Any:
+    scaled = matrix.copy()
+    scaled.data = matrix.data * row_scale[matrix.indices]
+    return scaled

@@ -1,1 +1,1 @@
-"""The embedded stack behind `milpa up`: real PostgreSQL and real Redis from their wheels."""
+"""The embedded stack: a real PostgreSQL and a real Redis from wheels, with all state under one folder."""

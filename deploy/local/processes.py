@@ -1,0 +1,129 @@
+"""Child processes of the embedded stack: each in its own session, logging to a file, dying with its parent."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from deploy.local.accounts import Account, become, die_with_parent
+from milpa.errors import FatalError
+
+OWNER_MARK = "SUPERVISED_BY_MILPA"
+"""Environment variable of every part we start: the data directory that it belongs to."""
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """One process of the stack and how to treat it.
+
+    stop_signal: asks it to end; stop_seconds: until SIGKILL. death_signal: what the kernel sends it when we die
+    without a word. ready: whether it serves by now. pass_fds: descriptors it inherits.
+    """
+
+    name: str
+    command: list[str]
+    log: Path
+    ready: Callable[[], bool]
+    environ: Mapping[str, str] = {}
+    account: Account | None = None
+    stop_signal: int = signal.SIGTERM
+    stop_seconds: float = 10.0
+    death_signal: int = signal.SIGKILL
+    pass_fds: tuple[int, ...] = ()
+
+
+def start(part: Part) -> subprocess.Popen[bytes]:
+    """Start the part; its output is appended to its log. Its own session keeps the terminal's Ctrl-C away from it."""
+
+    def in_child() -> None:
+        if part.account is not None:
+            become(part.account)
+        die_with_parent(part.death_signal)
+
+    with part.log.open("ab") as log:
+        return subprocess.Popen(
+            part.command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **part.environ},
+            cwd="/" if part.account else None,
+            start_new_session=True,
+            preexec_fn=in_child,  # noqa: PLW1509 - the supervisor has one thread, so nothing can hold a lock here
+            pass_fds=part.pass_fds,
+        )
+
+
+def wait_ready(part: Part, process: subprocess.Popen[bytes], seconds: float = 30.0) -> None:
+    """Return once the part serves. FatalError, with the end of its log: it ended or took too long."""
+    deadline = time.monotonic() + seconds
+    while not part.ready():
+        if process.poll() is not None:
+            raise FatalError("part_ended", f"{part.name} ended with {process.returncode}:\n{log_end(part.log)}")
+        if time.monotonic() > deadline:
+            raise FatalError("part_not_ready", f"{part.name} was not ready in {seconds:g} s:\n{log_end(part.log)}")
+        time.sleep(0.01)
+
+
+def stop(part: Part, process: subprocess.Popen[bytes]) -> None:
+    """Ask the part to end; kill it when it doesn't in time."""
+    if process.poll() is not None:
+        return
+    process.send_signal(part.stop_signal)
+    try:
+        process.wait(part.stop_seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def log_end(log: Path, lines: int = 12) -> str:
+    """Return the last lines of a log."""
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def orphans(data_dir: Path, server_folders: frozenset[str]) -> list[psutil.Process]:
+    """Return what an earlier, killed supervisor of this data directory left running.
+
+    API and workers carry the mark in their environment; PostgreSQL and Redis run as another account when we are root,
+    whose environment may be hidden from us, so they are known by the folder in their arguments.
+    """
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if process.pid != os.getpid() and (_serves(process, server_folders) or _marked(process, data_dir))
+    ]
+
+
+def end(processes: list[psutil.Process], signal_number: int, seconds: float) -> None:
+    """Signal the processes, wait, and kill those that are left."""
+    for process in processes:
+        _signal(process, signal_number)
+    _, alive = psutil.wait_procs(processes, timeout=seconds)
+    for process in alive:
+        _signal(process, signal.SIGKILL)
+    psutil.wait_procs(alive, timeout=5)
+
+
+def _serves(process: psutil.Process, folders: frozenset[str]) -> bool:
+    info: dict[str, list[str] | None] = process.info
+    program, *arguments = info["cmdline"] or [""]
+    return Path(program).name in {"postgres", "redis-server"} and not folders.isdisjoint(arguments)
+
+
+def _marked(process: psutil.Process, data_dir: Path) -> bool:
+    try:
+        return process.environ().get(OWNER_MARK) == str(data_dir)
+    except (psutil.Error, OSError):
+        return False
+
+
+def _signal(process: psutil.Process, signal_number: int) -> None:
+    try:
+        process.send_signal(signal_number)
+    except psutil.NoSuchProcess:
+        return

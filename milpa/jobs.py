@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
@@ -119,10 +119,10 @@ class JobOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     optimal. threads: the worker's setting when left out. seed: same seed, same answer.
     """
 
-    time_limit_seconds: float | None = None
-    relative_gap: float = 1e-4
-    threads: int | None = None
-    seed: int = 0
+    time_limit_seconds: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    relative_gap: Annotated[float, msgspec.Meta(ge=0, le=1)] = 1e-4
+    threads: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

@@ -95,7 +95,7 @@ class Solver:
         self.limits = limits or SolveLimits()
         self.progress = progress or Silent()
         self.linear = model.is_linear
-        self._sign = 1.0 if model.maximize else -1.0
+        self.maximize = model.maximize
         self._row_scale, self._cost_scale = _scales(model)
         self._row_lower = model.row_lower.copy()
         self._row_upper = model.row_upper.copy()
@@ -156,6 +156,47 @@ class Solver:
         """Start the next run from this basis."""
         self._ok(self._highs.setBasis(basis))
 
+    @property
+    def largest_cost(self) -> float:
+        """Return the size of the largest coefficient of the objective, to within a factor of two."""
+        return 1.0 / self._cost_scale
+
+    @property
+    def row_bounds(self) -> tuple[Floats, Floats]:
+        """Return the limits of all rows as they stand now: lower, upper, shape (m,) each."""
+        return self._row_lower, self._row_upper
+
+    @property
+    def column_bounds(self) -> tuple[Floats, Floats]:
+        """Return the bounds of all variables as they stand now: lower, upper, shape (n,) each."""
+        return self._lower, self._upper
+
+    def basic(self) -> NDArray[Any]:
+        """Return the m basic variables after an LP run: the index of a column, or -1 - index of a row."""
+        status, variables = self._highs.getBasicVariables()
+        self._ok(status)
+        return np.asarray(variables)
+
+    def basic_rates(self, row_rates: Floats) -> Floats:
+        """Return how fast each basic variable moves when the right-hand sides of the equations A·x - activity = 0 move.
+
+        row_rates: shape (m,), per unit of a field. The answer has the order of `basic`; of a basic row, its activity.
+        """
+        status, rates = self._highs.getBasisSolve(row_rates * self._row_scale)
+        self._ok(status)
+        basic = self.basic()
+        rows = basic < 0
+        rates[rows] /= -self._row_scale[-1 - basic[rows]]
+        return np.asarray(rates, dtype=np.float64)
+
+    def column(self, index: int) -> Floats:
+        """Return one column of the matrix as a dense array, shape (m,)."""
+        status, rows, values = self._highs.getColEntries(index)
+        self._ok(status)
+        dense = np.zeros(len(self._row_lower))
+        dense[rows] = values / self._row_scale[rows]
+        return dense
+
     def _set_options(self) -> None:
         limits = self.limits
         if getattr(_threads_in_use, "count", limits.threads) != limits.threads:
@@ -175,7 +216,7 @@ class Solver:
         rows, columns = matrix.shape
         whole = np.zeros(columns, np.int32) if model.integer is None else model.integer.astype(np.int32)
         passed = self._highs.passModel(
-            columns, rows, matrix.nnz, _COLUMNWISE, -int(self._sign), 0.0,
+            columns, rows, matrix.nnz, _COLUMNWISE, -1 if self.maximize else 1, 0.0,
             model.costs * self._cost_scale, model.lower, model.upper,
             model.row_lower * self._row_scale, model.row_upper * self._row_scale,
             matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), matrix.data, whole,

@@ -1,0 +1,127 @@
+"""Why nothing fits, and what the least change would be: irreducible conflicts and elastic relaxations."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import highspy
+import numpy as np
+from scipy import sparse
+
+from solvers.backends.highs import Solver
+from solvers.backends.model import INFINITY, Floats, Model, Row, Shift, model_from_rows
+from solvers.limits import SolveLimits
+from solvers.result import SolveStatus
+
+_IIS_OF_LINEAR = 2
+_IIS_OF_INTEGER = 2 | 16
+
+
+def conflict(model: Model, limits: SolveLimits | None = None) -> list[int]:
+    """Return rows of an infeasible model that can't hold together, none of which can be left out; [] when feasible.
+
+    Bounds and integrality of the variables always hold: what should be named in a conflict is written as a row. Rows
+    that come first are left out first, where there is a choice.
+    """
+    solver = Solver(replace(model, costs=np.zeros_like(model.costs)), limits)
+    if solver.solve().status is not SolveStatus.INFEASIBLE:
+        return []
+    members = list(range(len(model.row_lower)))
+    guess = _suspects(model)
+    if guess and _infeasible_with(solver, model, guess):
+        members = guess
+    for row in list(members):
+        rest = [other for other in members if other != row]
+        if _infeasible_with(solver, model, rest):
+            members = rest
+    return members
+
+
+def elastic(model: Model, shifts: Sequence[Shift], weights: Sequence[float] | None = None) -> Floats | None:
+    """Return the least growth ≥ 0 of each field, by weighted sum, that makes the model feasible; None: none does.
+
+    shifts: one per field, pointing to where it relaxes. weights: cost per unit of each field, 1 where left out.
+    """
+    stretched = _stretched(model, shifts, weights or [1.0] * len(shifts))
+    answer = Solver(stretched).solve()
+    return None if answer.x is None else np.asarray(answer.x[-len(shifts) :], dtype=np.float64)
+
+
+def _suspects(model: Model) -> list[int]:
+    """Return the rows that HiGHS accuses, to be verified: its strategy for integers may accuse too few."""
+    highs = highspy.Highs()
+    highs.setOptionValue("output_flag", False)
+    highs.setOptionValue("iis_strategy", _IIS_OF_LINEAR if model.is_linear else _IIS_OF_INTEGER)
+    highs.passModel(_as_highs_lp(model))
+    highs.run()
+    status, found = highs.getIis()
+    return sorted(found.row_index_) if status == highspy.HighsStatus.kOk and found.valid_ else []
+
+
+def _as_highs_lp(model: Model) -> highspy.HighsLp:
+    lp = highspy.HighsLp()
+    rows, columns = model.matrix.shape
+    lp.num_row_, lp.num_col_ = rows, columns
+    lp.col_cost_, lp.col_lower_, lp.col_upper_ = np.zeros(columns), model.lower, model.upper
+    lp.row_lower_, lp.row_upper_ = model.row_lower, model.row_upper
+    lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+    lp.a_matrix_.start_, lp.a_matrix_.index_ = model.matrix.indptr, model.matrix.indices
+    lp.a_matrix_.value_ = model.matrix.data
+    if model.integer is not None:
+        kinds = (highspy.HighsVarType.kContinuous, highspy.HighsVarType.kInteger)
+        lp.integrality_ = [kinds[int(whole)] for whole in model.integer]
+    return lp
+
+
+def _infeasible_with(solver: Solver, model: Model, rows: Sequence[int]) -> bool:
+    """Tell whether some of the rows alone are infeasible together."""
+    kept = np.zeros(len(model.row_lower), dtype=bool)
+    kept[list(rows)] = True
+    lower, upper = np.where(kept, model.row_lower, -INFINITY), np.where(kept, model.row_upper, INFINITY)
+    solver.set_row_bounds(np.arange(len(kept)), lower, upper)
+    return solver.solve().status is SolveStatus.INFEASIBLE
+
+
+def _stretched(model: Model, shifts: Sequence[Shift], weights: Sequence[float]) -> Model:
+    """Return the model with a column per field that loosens what the field moves; the least weighted sum is sought."""
+    columns = len(model.costs)
+    by_row = model.matrix.tocsr()
+    rows: list[Row] = []
+    lower, upper = model.lower.copy(), model.upper.copy()
+    row_lower, row_upper = model.row_lower.copy(), model.row_upper.copy()
+
+    def line(row: int) -> tuple[list[int], list[float]]:
+        part = slice(by_row.indptr[row], by_row.indptr[row + 1])
+        return list(by_row.indices[part]), list(by_row.data[part])
+
+    # Several fields may move one bound: gather per bound before writing its row.
+    for bounds, rates_of, is_row, is_upper in (
+        (row_lower, [shift.row_lower for shift in shifts], True, False),
+        (row_upper, [shift.row_upper for shift in shifts], True, True),
+        (lower, [shift.column_lower for shift in shifts], False, False),
+        (upper, [shift.column_upper for shift in shifts], False, True),
+    ):
+        for index in sorted({index for rates in rates_of for index in rates}):
+            indices, values = line(index) if is_row else ([index], [1.0])
+            for field, rates in enumerate(rates_of):
+                if index in rates:
+                    indices.append(columns + field)
+                    values.append(-rates[index])
+            limit = float(bounds[index])
+            rows.append(Row("", indices, values, upper=limit) if is_upper else Row("", indices, values, lower=limit))
+            bounds[index] = INFINITY if is_upper else -INFINITY
+    fields = len(shifts)
+    loosened = model_from_rows(
+        costs=np.concatenate([np.zeros(columns), np.asarray(weights, dtype=np.float64)]),
+        lower=np.concatenate([lower, np.zeros(fields)]),
+        upper=np.concatenate([upper, np.full(fields, INFINITY)]),
+        rows=rows,
+        integer=None if model.integer is None else np.concatenate([model.integer, np.zeros(fields, dtype=bool)]),
+    )
+    wide = sparse.hstack([model.matrix, sparse.csc_array((len(row_lower), fields))], format="csc")
+    return replace(
+        loosened,
+        matrix=sparse.vstack([wide, loosened.matrix], format="csc"),
+        row_lower=np.concatenate([row_lower, loosened.row_lower]),
+        row_upper=np.concatenate([row_upper, loosened.row_upper]),
+        row_names=[*model.row_names, *loosened.row_names],
+    )

@@ -1,0 +1,222 @@
+"""What a limit is worth: the exact one-sided derivative of an optimum by a problem field, and how far it holds.
+
+The optimal value of a linear program is a piecewise linear function of a field that moves its bounds. While one basis
+stays optimal it is a line: its slope is (prices, reduced costs)·rates, its ends follow from a ratio test on the basic
+variables. At a degenerate optimum a basis says nothing about one of the sides; there the field is moved a little, the
+program solved again, and the new line traced back to the limit.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from milpa.errors import FatalError
+from solvers.backends.highs import Answer, Solver
+from solvers.backends.model import INFINITY, Floats, Shift, Whole
+from solvers.result import SolveStatus
+
+_SAME_POINT = 1e-7
+"""Share of a field's size below which two values of it are one."""
+_FIRST_STEP = 1e-3
+_LAST_STEP = 1e-6
+_SAME_SLOPE = 1e-7
+_ROUNDING = 1e-11
+_NO_RATE = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What one unit more of a field changes in the objective: exact while the field changes by low … high (±inf: ever).
+
+    Where the two sides differ, slope is that of the side asked for, and the range ends at 0 on the other.
+    """
+
+    slope: float
+    low: float
+    high: float
+
+    def valid_from(self, limit: float) -> float | None:
+        """Return the smallest value of the field for which the price is exact, or None without an end."""
+        return limit + self.low if np.isfinite(self.low) else None
+
+    def valid_to(self, limit: float) -> float | None:
+        """Return the largest value of the field for which the price is exact, or None without an end."""
+        return limit + self.high if np.isfinite(self.high) else None
+
+
+class _Line(NamedTuple):
+    """A piece of the optimal value: its slope, and the changes of the field between which it holds."""
+
+    slope: float
+    low: float
+    high: float
+
+    def end(self, side: int) -> float:
+        """Return how far the piece goes to one side, as a distance from the limit."""
+        return self.high if side > 0 else -self.low
+
+    def start(self, side: int) -> float:
+        """Return the distance from the limit at which the piece begins, seen from that side."""
+        return self.low if side > 0 else -self.high
+
+
+class Pricer:
+    """Prices the fields of one linear program that `solver` has just solved to optimality.
+
+    extensions: how many neighbouring lines are looked at for a longer range of the same price; 0 keeps to one basis.
+    The solver is left as it was found, with its limits where they were.
+    """
+
+    def __init__(self, solver: Solver, *, extensions: int = 20) -> None:
+        self._solver = solver
+        self._extensions = extensions
+
+    def price(self, shift: Shift, *, scale: float, relax: int = 1) -> Price:
+        """Return the price of a field on the side `relax` (+1: as it grows, -1: as it shrinks), with its range.
+
+        scale > 0: a typical size of the field; a change below a millionth of it counts as none.
+        """
+        field = _Field(self._solver, shift, scale)
+        relaxed, tightened = self._side(field, relax), self._side(field, -relax)
+        field.line_at(0.0)
+        if relaxed is None:
+            return Price(tightened.slope if tightened else 0.0, 0.0, 0.0)
+        back = 0.0
+        if tightened is not None and field.same(tightened, relaxed):
+            back = tightened.end(-relax)
+        reach = relaxed.end(relax)
+        return Price(relaxed.slope, -back, reach) if relax > 0 else Price(relaxed.slope, -reach, back)
+
+    def slope(self, shift: Shift, *, scale: float, side: int = 1) -> float | None:
+        """Return the derivative on one side only; None: the program has no solution on that side."""
+        field = _Field(self._solver, shift, scale)
+        line = self._line(field, 0.0, side)
+        field.line_at(0.0)
+        return None if line is None else line.slope
+
+    def _side(self, field: "_Field", side: int) -> _Line | None:
+        line = first = self._line(field, 0.0, side)
+        for _ in range(self._extensions):
+            if line is None or first is None or not np.isfinite(line.end(side)):
+                break
+            further = self._line(field, line.end(side), side)
+            if further is None or not field.same(further, first):
+                break
+            line = further
+        return line and first and _Line(first.slope, line.low, line.high)
+
+    def _line(self, field: "_Field", begin: float, side: int) -> _Line | None:
+        """Return the line that begins at a distance from the limit and goes on to `side`; None: infeasible there."""
+        near = _SAME_POINT * field.scale
+        line = field.line_at(side * begin)
+        if line is not None and line.end(side) > begin + near:
+            return line
+        step = _FIRST_STEP * field.scale
+        while step >= _LAST_STEP * field.scale:
+            line = field.line_at(side * (begin + step))
+            gap = step if line is None else line.start(side) - begin
+            if line is not None and gap <= near:
+                break
+            step = step / 10 if line is None else gap / 2
+        return line
+
+
+class _Field:
+    """A field of a program, to be moved away from its limit and back."""
+
+    def __init__(self, solver: Solver, shift: Shift, scale: float) -> None:
+        self.scale = scale
+        self._solver = solver
+        self._objective = 0.0
+        self._rows = _Bounds(*solver.row_bounds, shift.row_lower, shift.row_upper)
+        self._columns = _Bounds(*solver.column_bounds, shift.column_lower, shift.column_upper)
+
+    def line_at(self, change: float) -> _Line | None:
+        """Solve with the field changed and return the line through it; None: there is no solution."""
+        solver = self._solver
+        solver.set_row_bounds(self._rows.indices, *self._rows.at(change))
+        solver.set_column_bounds(self._columns.indices, *self._columns.at(change))
+        answer = solver.solve()
+        if answer.status is SolveStatus.INFEASIBLE:
+            return None
+        if answer.status is not SolveStatus.OPTIMAL:
+            raise FatalError("solver_failed", f"a limit could not be priced: {answer.status}")
+        self._objective = abs(answer.objective or 0.0)
+        line = self._line(answer)
+        return _Line(line.slope, change + line.low, change + line.high)
+
+    def same(self, one: _Line, other: _Line) -> bool:
+        """Tell whether two lines have one slope, up to rounding in an objective of that size."""
+        noise = _ROUNDING * max(self._objective, self._solver.largest_cost) / self.scale
+        return abs(one.slope - other.slope) <= max(noise, _SAME_SLOPE * max(abs(one.slope), abs(other.slope)))
+
+    def _line(self, answer: Answer) -> _Line:
+        """Return the line of the present basis, relative to where the field stands."""
+        if answer.prices is None or answer.reduced_costs is None or answer.activity is None:
+            raise FatalError("solver_failed", "an optimal linear program came without duals")
+        solver, rows, columns = self._solver, self._rows, self._columns
+        basic = solver.basic()
+        row_rates = rows.rates(answer.activity, answer.prices, solver.maximize)
+        column_rates = columns.rates(answer.point, answer.reduced_costs, solver.maximize)
+        basic_row, basic_column = -1 - basic[basic < 0], basic[basic >= 0]
+        row_rates[np.isin(rows.indices, basic_row)] = 0.0
+        column_rates[np.isin(columns.indices, basic_column)] = 0.0
+        slope = answer.prices[rows.indices] @ row_rates + answer.reduced_costs[columns.indices] @ column_rates
+        moved = np.zeros(len(answer.activity))
+        moved[rows.indices] = row_rates
+        for column, rate in zip(columns.indices, column_rates, strict=True):
+            moved -= solver.column(int(column)) * rate
+        rates = solver.basic_rates(moved)
+        row_low, row_high = rows.range(basic_row, rates[basic < 0], row_rates, answer.activity, self.scale)
+        low, high = columns.range(basic_column, rates[basic >= 0], column_rates, answer.point, self.scale)
+        return _Line(float(slope), max(low, row_low), min(high, row_high))
+
+
+class _Bounds:
+    """Bounds of all rows or of all columns, some of which move with a field: shape (k,) each, k rows or columns."""
+
+    def __init__(
+        self, lower: Floats, upper: Floats, lower_rate: Mapping[int, float], upper_rate: Mapping[int, float]
+    ) -> None:
+        self.indices = np.array(sorted({*lower_rate, *upper_rate}), dtype=np.int64)
+        self._all = lower, upper
+        self._lower_rate = np.array([lower_rate.get(int(i), 0.0) for i in self.indices])
+        self._upper_rate = np.array([upper_rate.get(int(i), 0.0) for i in self.indices])
+        self._home = lower[self.indices], upper[self.indices]
+
+    def at(self, change: float) -> tuple[Floats, Floats]:
+        """Return lower and upper of the moving ones when the field changes."""
+        lower, upper = self._home
+        return lower + change * self._lower_rate, upper + change * self._upper_rate
+
+    def rates(self, values: Floats, duals: Floats, maximize: bool) -> Floats:
+        """Return how fast the moving ones move if they stay with the bound that they stand at."""
+        lower, upper = (bound[self.indices] for bound in self._all)
+        value, dual = values[self.indices], duals[self.indices]
+        wants_more = dual > 0 if maximize else dual < 0
+        at_upper = np.where(lower == upper, wants_more, np.abs(value - upper) < np.abs(value - lower))
+        return np.where(at_upper, self._upper_rate, self._lower_rate)
+
+    def range(
+        self, basic: Whole, rates: Floats, own_rates: Floats, values: Floats, scale: float
+    ) -> tuple[float, float]:
+        """Return between which changes of the field the basic ones, and the moving ones, keep within their bounds."""
+        free = ~np.isin(self.indices, basic)
+        indices = np.concatenate([basic, self.indices[free]])
+        rate = np.concatenate([rates, own_rates[free]])
+        lower_rate, upper_rate = np.zeros(len(indices)), np.zeros(len(indices))
+        _, here, mine = np.intersect1d(indices, self.indices, return_indices=True)
+        lower_rate[here], upper_rate[here] = self._lower_rate[mine], self._upper_rate[mine]
+        lower, upper = (bound[indices] for bound in self._all)
+        value = values[indices]
+        room = np.maximum(0.0, np.concatenate([upper - value, value - lower]))
+        closing = np.concatenate([rate - upper_rate, lower_rate - rate])
+        closing[np.abs(closing) * scale <= _NO_RATE * np.maximum(1.0, np.abs(np.tile(value, 2)))] = 0.0
+        return -_first(room, -closing), _first(room, closing)
+
+
+def _first(room: Floats, closing: Floats) -> float:
+    shrinking = closing > 0
+    return float((room[shrinking] / closing[shrinking]).min(initial=INFINITY))

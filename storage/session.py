@@ -1,0 +1,78 @@
+"""One open transaction as the stores see it: its connection, its keys, and what to tell after the commit."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql import Executable
+
+from milpa.settings import Settings
+from storage.rows import JobRow, PayloadName
+from storage.seal import Seal
+
+T = TypeVar("T")
+
+_JSON_COLUMNS = frozenset({"options", "warnings", "error", "progress", "data"})
+
+
+class Outbox:
+    """What to tell once the transaction is committed; a rolled back one tells nothing."""
+
+    def __init__(self) -> None:
+        self.events: dict[tuple[UUID, UUID], int] = {}
+        self.controls: set[UUID] = set()
+        self.waiting = False
+
+    def event(self, tenant_id: UUID, job_id: UUID, seq: int) -> None:
+        """The job's log has grown up to seq."""
+        self.events[tenant_id, job_id] = max(seq, self.events.get((tenant_id, job_id), 0))
+
+
+class Session:
+    """What every store needs of the transaction it works in."""
+
+    def __init__(self, connection: AsyncConnection, settings: Settings, seal: Seal, hash_key: bytes) -> None:
+        self.connection = connection
+        self.settings = settings
+        self.seal = seal
+        self.hash_key = hash_key
+        self.outbox = Outbox()
+
+    async def all(self, statement: Executable, **values: Any) -> Sequence[RowMapping]:
+        """Run it and return its rows."""
+        return (await self.connection.execute(statement, values)).mappings().all()
+
+    async def first(self, statement: Executable, **values: Any) -> RowMapping | None:
+        """Run it and return its first row, or None."""
+        return (await self.connection.execute(statement, values)).mappings().first()
+
+    async def run(self, statement: Executable, **values: Any) -> int:
+        """Run it and return how many rows it touched."""
+        return (await self.connection.execute(statement, values)).rowcount
+
+
+def read(row: Mapping[str, Any], type_: type[T]) -> T:
+    """Convert a row, its JSON columns as text, to a struct; columns the struct does not name are dropped."""
+    values = {
+        name: msgspec.json.decode(value) if name in _JSON_COLUMNS and isinstance(value, str) else value
+        for name, value in row.items()
+    }
+    return msgspec.convert(values, type_)
+
+
+def read_job(row: Mapping[str, Any]) -> JobRow:
+    """Convert a row of `jobs`."""
+    return read(row, JobRow)
+
+
+def to_json(value: Any) -> str | None:
+    """Return the value as JSON text for a jsonb parameter; None stays null."""
+    return None if value is None else msgspec.json.encode(value).decode()
+
+
+def payload_context(tenant_id: UUID, job_id: UUID, name: PayloadName) -> str:
+    """Name the one row in which a sealed payload opens."""
+    return f"{tenant_id}/{job_id}/{name}"

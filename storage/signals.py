@@ -1,0 +1,106 @@
+"""Wake-ups through Redis: ids, never data. Hints are best effort; a poll stands behind each of them."""
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
+from redis.exceptions import RedisError
+
+EVENTS: Final = "milpa:events"
+"""Carries `tenant:job:seq`: the job's log has grown up to seq."""
+ADMIT: Final = "milpa:admit"
+"""Some job waits to be rung."""
+CONTROL: Final = "milpa:control"
+"""Carries `job`: stop or cancel was asked; its worker heartbeats at once."""
+
+Listener = Callable[[str], None]
+
+_AWAY = (RedisError, OSError, asyncio.TimeoutError)
+_RETRY_SECONDS = 0.5
+_BACKLOG = 10_000
+"""Hints kept while Redis is slow; older ones are dropped, as hints may be."""
+
+log = structlog.get_logger()
+
+
+class Signals:
+    """Publishes and listens, over one subscription per process. Redis away never raises to the caller."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._listeners: defaultdict[str, list[Listener]] = defaultdict(list)
+        self._pending: list[tuple[str, str]] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._pubsub: PubSub | None = None
+        self._subscribed = asyncio.Event()
+
+    def publish(self, channel: str, message: str) -> None:
+        """Send a hint soon, together with those that wait; never blocks and never raises."""
+        self._pending.append((channel, message))
+        del self._pending[:-_BACKLOG]
+        if self._flushing is None:
+            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+
+    async def _flush(self) -> None:
+        try:
+            while self._pending:
+                batch, self._pending = self._pending, []
+                pipe = self._redis.pipeline(transaction=False)
+                for channel, message in dict.fromkeys(batch):
+                    pipe.publish(channel, message)
+                await pipe.execute()
+        except _AWAY as error:
+            log.warning("signals_dropped", error=type(error).__name__)
+        finally:
+            self._flushing = None
+
+    async def listen(self, channel: str, listener: Listener) -> Callable[[], None]:
+        """Call `listener` with each message of the channel from now on; returns the call that ends it.
+
+        Listeners run in the event loop and must not block. What is published while Redis is away is lost.
+        """
+        self._listeners[channel].append(listener)
+        if self._reading is None:
+            self._reading = asyncio.get_running_loop().create_task(self._read())
+        elif self._pubsub is not None and self._pubsub.connection is not None:
+            with contextlib.suppress(*_AWAY):
+                await self._pubsub.subscribe(channel)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._subscribed.wait(), 1)
+        return lambda: self._listeners[channel].remove(listener)
+
+    async def _read(self) -> None:
+        while True:
+            self._pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
+            try:
+                await self._pubsub.subscribe(*self._listeners)
+                self._subscribed.set()
+                async for message in self._pubsub.listen():
+                    self._tell(message["channel"], message["data"])
+            except _AWAY as error:
+                log.warning("signals_reconnecting", error=type(error).__name__)
+            finally:
+                self._subscribed.clear()
+                with contextlib.suppress(*_AWAY):
+                    await self._pubsub.aclose()
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    def _tell(self, channel: bytes | str, data: bytes | str) -> None:
+        text = data.decode() if isinstance(data, bytes) else data
+        name = channel.decode() if isinstance(channel, bytes) else channel
+        for listener in tuple(self._listeners[name]):
+            listener(text)
+
+    async def close(self) -> None:
+        """Send what waits, and end the subscription."""
+        if self._flushing is not None:
+            await self._flushing
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.gather(self._reading, return_exceptions=True)

@@ -1,0 +1,211 @@
+"""The only door to the database: a transaction is bound to one tenant, or is the fleet's. Commit, then tell."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Self
+from uuid import UUID
+
+import asyncpg
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from redis.asyncio import Redis
+from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from milpa.errors import FatalError, TransientError
+from milpa.settings import Settings
+from storage.batches import BatchStore
+from storage.events import EventLog
+from storage.files import FileStore
+from storage.fleet import FleetStore
+from storage.jobs import JobStore
+from storage.seal import Seal
+from storage.session import Outbox, Session
+from storage.signals import ADMIT, CONTROL, EVENTS, Signals
+from storage.tenants import TenantStore
+from storage.workers import WorkerStore
+
+_BIND_TENANT = text("SELECT set_config('milpa.tenant', :tenant, true)")
+_BIND_FLEET = text("SELECT set_config('role', 'milpa_fleet', true)")
+_LOGIN = text(
+    "SELECT current_user AS name, rolsuper OR rolbypassrls AS bypasses, to_regclass('jobs') IS NOT NULL AS migrated,"
+    " EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('jobs') AND relowner = pg_roles.oid) AS owns"
+    " FROM pg_roles WHERE rolname = current_user"
+)
+_PING = text("SELECT 1")
+
+_COMMAND_SECONDS = 60.0
+_CONNECT_SECONDS = 5.0
+_POOL_WAIT_SECONDS = 10.0
+_SERVER_SETTINGS = {
+    "application_name": "milpa",
+    "jit": "off",  # compiling costs more than these statements
+    "idle_in_transaction_session_timeout": "60000",
+}
+_AWAY_STATES = ("08", "53", "57", "40", "25P03", "55P03")
+"""SQLSTATE prefixes of what passes: connection, resources, operator's shutdown, conflict, timeouts."""
+
+
+class Transaction:
+    """What one tenant's transaction offers."""
+
+    def __init__(self, session: Session, tenant: UUID) -> None:
+        self.tenant = tenant
+        self.connection = session.connection
+        self.jobs = JobStore(session, tenant)
+        self.events = EventLog(session)
+        self.files = FileStore(session, tenant)
+        self.batches = BatchStore(session)
+
+
+class FleetTransaction:
+    """What the house itself may do across tenants; it reads no payload."""
+
+    def __init__(self, session: Session) -> None:
+        self.connection = session.connection
+        self.jobs = FleetStore(session)
+        self.tenants = TenantStore(session)
+        self.workers = WorkerStore(session)
+
+
+class Database:
+    """A pool of connections under an application login that row-level security binds."""
+
+    def __init__(self, engine: AsyncEngine, settings: Settings, signals: Signals | None) -> None:
+        self.settings = settings
+        self.signals = signals
+        self._engine = engine
+        self._seal = Seal.from_text(settings.seal_keys.reveal())
+        self._hash_key = _derive(settings.signing_key.reveal(), b"milpa input hash")
+        self._waiting: Callable[[], None] | None = None
+
+    @classmethod
+    async def connect(cls, settings: Settings, redis: Redis | None = None) -> Self:
+        """Open the pool and check the login.
+
+        FatalError: a login that can bypass row-level security, or a database that was not migrated.
+        TransientError: PostgreSQL is away.
+        """
+        database = cls(_engine(settings), settings, Signals(redis) if redis is not None else None)
+        try:
+            async with _told_apart(), database._engine.connect() as connection:  # noqa: SLF001 - its own
+                await _check_login(connection)
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    @asynccontextmanager
+    async def transaction(self, tenant: UUID) -> AsyncIterator[Transaction]:
+        """Open a transaction that sees and writes the tenant's rows only; commits at exit, then tells.
+
+        TransientError (`database_unavailable`): PostgreSQL is away; whether a commit in flight was kept is unknown.
+        """
+        async with self._session(_BIND_TENANT, tenant=str(tenant)) as session:
+            yield Transaction(session, tenant)
+
+    @asynccontextmanager
+    async def fleet(self) -> AsyncIterator[FleetTransaction]:
+        """Open a transaction over the job core of all tenants, for admission, rescue, upkeep and key lookup."""
+        async with self._session(_BIND_FLEET) as session:
+            yield FleetTransaction(session)
+
+    @asynccontextmanager
+    async def _session(self, bind: Any, **values: Any) -> AsyncIterator[Session]:
+        async with _told_apart(), self._engine.begin() as connection:
+            await connection.execute(bind, values)
+            session = Session(connection, self.settings, self._seal, self._hash_key)
+            yield session
+        self._tell(session.outbox)
+
+    def on_waiting(self, wake: Callable[[], None]) -> None:
+        """Call `wake` after each commit that leaves a job to admit, instead of asking another process by signal."""
+        self._waiting = wake
+
+    def _tell(self, outbox: Outbox) -> None:
+        if self.signals is not None:
+            for (tenant_id, job_id), seq in outbox.events.items():
+                self.signals.publish(EVENTS, f"{tenant_id}:{job_id}:{seq}")
+            for job_id in outbox.controls:
+                self.signals.publish(CONTROL, str(job_id))
+            if outbox.waiting and self._waiting is None:
+                self.signals.publish(ADMIT, "")
+        if outbox.waiting and self._waiting is not None:
+            self._waiting()
+
+    async def ping(self) -> None:
+        """Ask PostgreSQL for a sign of life. TransientError: none."""
+        async with _told_apart(), self._engine.connect() as connection:
+            await connection.execute(_PING)
+
+    async def close(self) -> None:
+        """Send the signals that wait and close every connection."""
+        if self.signals is not None:
+            await self.signals.close()
+        await self._engine.dispose()
+
+
+def _engine(settings: Settings) -> AsyncEngine:
+    async def connect(*_args: Any, **_kwargs: Any) -> asyncpg.Connection:
+        return await asyncpg.connect(
+            settings.database_url.reveal(),
+            timeout=_CONNECT_SECONDS,
+            command_timeout=_COMMAND_SECONDS,
+            server_settings=_SERVER_SETTINGS,
+        )
+
+    engine = create_async_engine(
+        "postgresql+asyncpg://",
+        async_creator=connect,
+        pool_size=settings.database_pool,
+        max_overflow=0,
+        pool_timeout=_POOL_WAIT_SECONDS,
+        pool_use_lifo=True,
+    )
+    event.listen(engine.sync_engine, "checkout", _replace_closed)
+    return engine
+
+
+def _replace_closed(connection: Any, _record: Any, _proxy: Any) -> None:
+    """Have the pool open anew what the server has closed meanwhile; it costs no round trip to know."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
+
+
+@asynccontextmanager
+async def _told_apart() -> AsyncIterator[None]:
+    """Turn what passes (PostgreSQL away or overloaded) into TransientError; let all else through."""
+    try:
+        yield
+    except DBAPIError as error:
+        state = getattr(error.orig, "sqlstate", None)
+        if error.connection_invalidated or isinstance(error, InterfaceError) or (state or "").startswith(_AWAY_STATES):
+            raise _unavailable() from error
+        raise
+    except (PoolTimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, OSError) as error:
+        raise _unavailable() from error
+    except (asyncpg.TooManyConnectionsError, asyncpg.InterfaceError, asyncio.TimeoutError) as error:
+        raise _unavailable() from error
+
+
+def _unavailable() -> TransientError:
+    return TransientError("database_unavailable", "The database does not answer; try again shortly.")
+
+
+async def _check_login(connection: AsyncConnection) -> None:
+    login = (await connection.execute(_LOGIN)).mappings().one()
+    if login["bypasses"] or login["owns"]:
+        raise FatalError(
+            "login_bypasses_security",
+            f"The database login {login['name']!r} can bypass row-level security. Put the role milpa_app (made by "
+            "`milpa migrate`) into MILPA_DATABASE_URL, and the owner into MILPA_DATABASE_OWNER_URL.",
+        )
+    if not login["migrated"]:
+        raise FatalError("database_not_migrated", "The database has no tables of Milpa; run `milpa migrate`.")
+
+
+def _derive(secret: str, purpose: bytes) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(secret.encode())

@@ -1,8 +1,8 @@
 """Bytes or plain values in, a typed problem or every issue out.
 
 Numbers: an integer must fit 64 bits and a float must be finite (`1e999` is `not_finite`); `1.0` is no integer; `true`
-and `"1"` are no numbers. A key that comes twice counts by its last value, as everywhere in JSON; its earlier values must
-have the right type all the same.
+and `"1"` are no numbers. A key that comes twice counts by its last value, as everywhere in JSON; its earlier values
+must have the right type all the same.
 """
 
 import math

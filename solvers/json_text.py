@@ -76,6 +76,8 @@ def why_malformed(data: bytes, parser_message: str) -> str:
 
 
 def _at_offset(data: bytes, reason: str, offset: int) -> str:
+    if reason == "trailing characters":  # told one byte late
+        reason, offset = "something follows the end of the document", offset - 1
     for literal in (b"NaN", b"Infinity"):
         if data.startswith(literal, offset):
             name = literal.decode()

@@ -1,6 +1,18 @@
 """Bringing the database's schema up to date, in this process; safe when two do it at once."""
 
+import asyncio
+from importlib import resources
+from pathlib import Path
+
+import asyncpg
+from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from milpa.errors import TransientError, UsageError
 from milpa.settings import Settings
+
+_LOCK = text("SELECT pg_advisory_lock(hashtext('milpa migrate'))")
+_CONNECT_SECONDS = 10.0
 
 
 async def migrate(settings: Settings) -> bool:
@@ -8,4 +20,59 @@ async def migrate(settings: Settings) -> bool:
 
     TransientError: PostgreSQL is away. UsageError: no database address is set.
     """
-    ...
+    url = settings.database_owner_url.reveal() or settings.database_url.reveal()
+    if not url:
+        raise UsageError("bad_setting", "MILPA_DATABASE_URL is not set.")
+    try:
+        connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
+    except (OSError, asyncio.TimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as error:
+        raise TransientError("database_unavailable", "The database does not answer; try again shortly.") from error
+    try:
+        if await _revision(connection) == newest_revision():
+            return False
+    finally:
+        await connection.close()
+    await _upgrade(url)
+    return True
+
+
+def newest_revision() -> str:
+    """Return the newest revision: the number that the newest file's name starts with."""
+    return max(path.name.split("_")[0] for path in (_folder() / "versions").glob("[0-9]*_*.py"))
+
+
+def _folder() -> Path:
+    with resources.as_file(resources.files("migrations")) as folder:
+        return folder
+
+
+async def _revision(connection: asyncpg.Connection) -> str | None:
+    if await connection.fetchval("SELECT to_regclass('alembic_version')") is None:
+        return None
+    revision: str | None = await connection.fetchval("SELECT version_num FROM alembic_version")
+    return revision
+
+
+async def _upgrade(url: str) -> None:
+    async def connect(*_args: object, **_kwargs: object) -> asyncpg.Connection:
+        return await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
+
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=connect)
+    try:
+        async with engine.connect() as connection:
+            await connection.execute(_LOCK)  # held until the connection closes
+            await connection.commit()
+            await connection.run_sync(_run_alembic)
+            await connection.commit()
+    finally:
+        await engine.dispose()
+
+
+def _run_alembic(connection: Connection) -> None:
+    from alembic import command  # loaded only when there is something to do
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_folder()))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -9,6 +9,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -24,7 +25,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 metadata = MetaData(
     naming_convention={
         "pk": "%(table_name)s_pkey",
-        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
         "ck": "%(table_name)s_%(constraint_name)s_check",
         "uq": "%(table_name)s_%(column_0_name)s_key",
     }
@@ -55,8 +56,13 @@ def _tenant() -> Column[object]:
     return Column("tenant_id", Uuid, ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False)
 
 
-def _job() -> Column[object]:
-    return Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE"), nullable=False)
+def _of_job() -> tuple[Column[object], Column[object], ForeignKeyConstraint]:
+    """Tie a row to a job of the same tenant: a foreign key alone would look past row-level security."""
+    return (
+        Column("tenant_id", Uuid, nullable=False),
+        Column("job_id", Uuid, nullable=False),
+        ForeignKeyConstraint(("tenant_id", "job_id"), ("jobs.tenant_id", "jobs.id"), ondelete="CASCADE"),
+    )
 
 
 tenants = Table(
@@ -90,19 +96,20 @@ api_keys = Table(
 batches = Table(
     "batches",
     metadata,
-    Column("id", Uuid, primary_key=True),
+    Column("id", Uuid, nullable=False),
     _tenant(),
     Column("name", Text),
     Column("webhook_url", Text),
     Column("size", Integer, nullable=False),
     _now("created_at"),
+    PrimaryKeyConstraint("tenant_id", "id"),
     Index("batches_newest", "tenant_id", "created_at", "id"),
 )
 
 jobs = Table(
     "jobs",
     metadata,
-    Column("id", Uuid, primary_key=True),
+    Column("id", Uuid, nullable=False),
     _tenant(),
     Column("kind", Text, nullable=False),
     Column("kind_version", Integer, nullable=False),
@@ -113,7 +120,7 @@ jobs = Table(
     Column("files", ARRAY(Text), nullable=False, server_default=_EMPTY_TEXTS),  # formats asked for at submit
     Column("webhook_url", Text),
     Column("parent_id", Uuid),
-    Column("batch_id", Uuid, ForeignKey("batches.id", ondelete="SET NULL")),
+    Column("batch_id", Uuid),
     Column("reused_from", Uuid),
     Column("input_hash", LargeBinary, nullable=False),
     # The queue
@@ -143,6 +150,8 @@ jobs = Table(
     _time("started_at"),
     _time("finished_at"),
     _time("pruned_at"),
+    PrimaryKeyConstraint("tenant_id", "id"),
+    ForeignKeyConstraint(("tenant_id", "batch_id"), ("batches.tenant_id", "batches.id")),
     CheckConstraint("priority IN ('interactive', 'batch')", "priority"),
     CheckConstraint("state IN ('scheduled', 'queued', 'running', 'succeeded', 'failed', 'cancelled')", "state"),
     CheckConstraint("(state IN ('succeeded', 'failed', 'cancelled')) = (finished_at IS NOT NULL)", "finished"),
@@ -151,7 +160,7 @@ jobs = Table(
     Index("jobs_waiting", "priority", "tenant_id", "run_at", "id", postgresql_where=_WAITING),
     Index("jobs_outstanding", "priority", "tenant_id", postgresql_where=_OUTSTANDING),
     Index("jobs_scheduled", "run_at", postgresql_where=text("state = 'scheduled'")),
-    Index("jobs_batch", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
+    Index("jobs_batch", "tenant_id", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
     Index(
         "jobs_reusable",
         "tenant_id",
@@ -165,8 +174,7 @@ jobs = Table(
 payloads = Table(
     "payloads",
     metadata,
-    _tenant(),
-    _job(),
+    *_of_job(),
     Column("name", Text, nullable=False),
     Column("data", LargeBinary, nullable=False),  # compressed and sealed: see seal.py
     PrimaryKeyConstraint("job_id", "name"),
@@ -176,8 +184,7 @@ payloads = Table(
 job_events = Table(
     "job_events",
     metadata,
-    _tenant(),
-    _job(),
+    *_of_job(),
     Column("seq", Integer, nullable=False),
     Column("type", Text, nullable=False),
     Column("data", JSONB, nullable=False, server_default=_EMPTY_OBJECT),
@@ -199,8 +206,7 @@ job_events = Table(
 files = Table(
     "files",
     metadata,
-    _tenant(),
-    _job(),
+    *_of_job(),
     Column("name", Text, nullable=False),
     Column("format", Text, nullable=False),
     Column("media_type", Text, nullable=False),
@@ -215,13 +221,13 @@ files = Table(
 file_requests = Table(
     "file_requests",
     metadata,
-    _tenant(),
-    Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    *_of_job(),
     Column("formats", ARRAY(Text), nullable=False),
     Column("dispatch_no", Integer, nullable=False, server_default=text("1")),
     _count("error_count"),
     _time("rung_at"),
     _now("requested_at"),
+    PrimaryKeyConstraint("job_id"),
 )
 
 idempotency_keys = Table(
@@ -230,12 +236,27 @@ idempotency_keys = Table(
     _tenant(),
     Column("key", Text, nullable=False),
     Column("body_hash", LargeBinary, nullable=False),
-    Column("job_id", Uuid, ForeignKey("jobs.id", ondelete="CASCADE", deferrable=True, initially="DEFERRED")),
-    Column("batch_id", Uuid, ForeignKey("batches.id", ondelete="CASCADE", deferrable=True, initially="DEFERRED")),
+    Column("job_id", Uuid),
+    Column("batch_id", Uuid),
     _time("expires_at", required=True),
     PrimaryKeyConstraint("tenant_id", "key"),
+    # Deferred: the key is taken before the job is made, so that of two with one key the second waits for the first.
+    ForeignKeyConstraint(
+        ("tenant_id", "job_id"),
+        ("jobs.tenant_id", "jobs.id"),
+        ondelete="CASCADE",
+        deferrable=True,
+        initially="DEFERRED",
+    ),
+    ForeignKeyConstraint(
+        ("tenant_id", "batch_id"),
+        ("batches.tenant_id", "batches.id"),
+        ondelete="CASCADE",
+        deferrable=True,
+        initially="DEFERRED",
+    ),
     Index("idempotency_keys_expiry", "expires_at"),
-    Index("idempotency_keys_job", "job_id"),
+    Index("idempotency_keys_job", "tenant_id", "job_id"),
 )
 
 workers = Table(

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from inspect import isawaitable
 from typing import TYPE_CHECKING
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from redis.asyncio import Redis
@@ -63,4 +63,4 @@ async def database(stack: Servers, redis: Redis) -> "AsyncIterator[Database]":
 async def tenant(database: "Database") -> UUID:
     """A fresh tenant."""
     async with database.fleet() as fleet:
-        return await fleet.tenants.create("test")
+        return (await fleet.tenants.create(f"test-{uuid4()}")).id

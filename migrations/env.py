@@ -1,0 +1,9 @@
+"""Runs the revisions over the connection that `storage.migrate` gives."""
+
+from alembic import context
+
+from storage.tables import metadata
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+with context.begin_transaction():
+    context.run_migrations()

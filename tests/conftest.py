@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from inspect import isawaitable
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
@@ -35,9 +34,7 @@ def stack(servers: Servers, settings: Settings) -> Servers:
     """The servers, migrated."""
     from storage.migrate import migrate
 
-    done = migrate(settings)
-    if isawaitable(done):
-        asyncio.run(done)
+    asyncio.run(migrate(settings))
     return servers
 
 

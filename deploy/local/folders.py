@@ -23,6 +23,7 @@ class DataDir:
         self.logs = self.root / "logs"
         self.secrets = self.root / "secrets.json"
         self.admin_key = self.root / "admin.key"
+        self.address = self.root / "address"
         self.lock = self.root / "up.lock"
 
     @property

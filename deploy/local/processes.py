@@ -71,9 +71,18 @@ def wait_ready(part: Part, process: subprocess.Popen[bytes], seconds: float = 30
 
 def stop(part: Part, process: subprocess.Popen[bytes]) -> None:
     """Ask the part to end; kill it when it doesn't in time."""
-    if process.poll() is not None:
-        return
-    process.send_signal(part.stop_signal)
+    ask(process, part.stop_signal)
+    wait_ended(part, process)
+
+
+def ask(process: subprocess.Popen[bytes], signal_number: int) -> None:
+    """Send a signal to the process, if it still runs."""
+    if process.poll() is None:
+        process.send_signal(signal_number)
+
+
+def wait_ended(part: Part, process: subprocess.Popen[bytes]) -> None:
+    """Return once a part that was asked to end has ended; kill it when it doesn't in time."""
     try:
         process.wait(part.stop_seconds)
     except subprocess.TimeoutExpired:

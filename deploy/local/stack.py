@@ -1,0 +1,136 @@
+"""The whole of Milpa on one machine: PostgreSQL, Redis, the API and workers over one data directory."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from deploy.local import address
+from deploy.local.folders import DataDir
+from deploy.local.lock import only_one
+from deploy.local.processes import OWNER_MARK, Part
+from deploy.local.readiness import Doorway
+from deploy.local.secrets import load_or_make
+from deploy.local.servers import Servers
+from deploy.local.supervisor import Supervisor
+from milpa.errors import FatalError
+
+Tell = Callable[[str, float | None], None]
+"""Told of each step with its seconds, or of a happening without."""
+
+_LOOK_SECONDS = 0.1
+_WORKER_DRAIN_SECONDS = 15.0
+_API_DRAIN_SECONDS = 8.0
+
+
+class LocalStack:
+    """A stack that runs. url: of its API."""
+
+    def __init__(self, folders: DataDir, listening: socket.socket, workers: int, tell: Tell) -> None:
+        self.folders = folders
+        self.url = address.url(listening)
+        self._servers = Servers(folders)
+        self._listening = listening
+        self._workers = workers
+        self._tell = tell
+        self._supervisor = Supervisor(lambda line: tell(line, None))
+
+    def start(self) -> None:
+        """Start everything and return when the API answers and workers wait for jobs."""
+        with self._step("PostgreSQL, Redis"):
+            self._servers.prepare()
+            self._supervisor.start(*self._servers.parts)
+        with self._step("database"):
+            self._prepare_database()
+        with self._step("API, worker" if self._workers == 1 else f"API, {self._workers} workers"):
+            self._supervisor.start(self._api(), *(self._worker(number) for number in range(1, self._workers + 1)))
+        self.folders.address.write_text(self.url)
+
+    def watch(self) -> None:
+        """Start again what dies, until interrupted."""
+        while True:
+            self._supervisor.look()
+            time.sleep(_LOOK_SECONDS)
+
+    def stop(self) -> None:
+        """Let running work finish or go back to the queue, and stop everything."""
+        self._supervisor.stop()
+
+    def kill(self) -> None:
+        """Stop everything now."""
+        self._supervisor.kill()
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self._tell(name, time.perf_counter() - began)
+
+    def _environ(self) -> Mapping[str, str]:
+        secrets = load_or_make(self.folders.secrets)
+        return {
+            OWNER_MARK: str(self.folders.root),
+            "MILPA_DATA_DIR": str(self.folders.root),
+            "MILPA_DATABASE_URL": self._servers.postgres.app_url,
+            "MILPA_DATABASE_OWNER_URL": self._servers.postgres.owner_url,
+            "MILPA_REDIS_URL": self._servers.redis.url,
+            "MILPA_OBJECT_STORE_URL": os.environ.get("MILPA_OBJECT_STORE_URL", self.folders.objects.as_uri()),
+            "MILPA_SEAL_KEYS": secrets.seal_keys,
+            "MILPA_SIGNING_KEY": secrets.signing_key,
+        }
+
+    def _prepare_database(self) -> None:
+        done = subprocess.run(
+            [sys.executable, "-m", "deploy.local.prepare", str(self.folders.admin_key)],
+            env={**os.environ, **self._environ()},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise FatalError("not_prepared", f"The database could not be prepared:\n{done.stderr.strip()}")
+
+    def _api(self) -> Part:
+        descriptor = self._listening.fileno()
+        return Part(
+            name="API",
+            command=[sys.executable, "-m", "deploy.serve", "--fd", str(descriptor)],
+            log=self.folders.logs / "api.log",
+            ready=lambda: address.answers(self._listening, "/health/ready"),
+            environ=self._environ(),
+            stop_seconds=_API_DRAIN_SECONDS,
+            pass_fds=(descriptor,),
+        )
+
+    def _worker(self, number: int) -> Part:
+        doorway = Doorway(self.folders.sockets / f"worker-{number}.ready")
+        return Part(
+            name="worker" if self._workers == 1 else f"worker {number}",
+            command=[sys.executable, "-m", "workers.main"],
+            log=self.folders.logs / f"worker-{number}.log",
+            ready=doorway.ready,
+            environ={**self._environ(), **doorway.environ},
+            stop_seconds=_WORKER_DRAIN_SECONDS,
+        )
+
+
+@contextmanager
+def running(folders: DataDir, host: str, port: int, workers: int, tell: Tell) -> Iterator[LocalStack]:
+    """Start a stack, and stop it at the end, however that comes.
+
+    An interrupt while it stops ends the wait and stops it at once. UsageError: the data directory or the port is taken.
+    """
+    folders.make()
+    with only_one(folders), address.listen(host, port) as listening:
+        stack = LocalStack(folders, listening, workers, tell)
+        try:
+            stack.start()
+            yield stack
+        finally:
+            try:
+                stack.stop()
+            except KeyboardInterrupt:
+                stack.kill()

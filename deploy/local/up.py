@@ -1,0 +1,52 @@
+"""`milpa up`: the stack in the foreground, until Ctrl-C."""
+
+import signal
+import time
+from importlib.metadata import version
+
+from rich.console import Console
+
+from deploy.local.folders import DataDir
+from deploy.local.stack import LocalStack, Tell, running
+
+
+def up(folders: DataDir, host: str, port: int, workers: int, console: Console) -> None:
+    """Run the stack until SIGINT or SIGTERM; a second one ends the wait for running work."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    console.print(f"[bold]Milpa {version('milpa')}[/]  [dim]all state in {folders.root}[/]")
+    began = time.perf_counter()
+    try:
+        with running(folders, host, port, workers, teller(console)) as stack:
+            _greet(stack, time.perf_counter() - began, console)
+            try:
+                stack.watch()
+            except KeyboardInterrupt:
+                console.print("\nStopping: running jobs finish or go back to the queue. [dim]Ctrl-C again: at once.[/]")
+                raise
+    except KeyboardInterrupt:
+        console.print("Stopped. Everything is kept.")
+
+
+def teller(console: Console) -> Tell:
+    """Return what prints the steps of a stack, and what happens to it later with the time of day."""
+
+    def tell(text: str, seconds: float | None) -> None:
+        if seconds is None:
+            console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {text}", highlight=False)
+        else:
+            console.print(f"  [green]✓[/] {text:<20} [dim]{seconds:5.2f} s[/]", highlight=False)
+
+    return tell
+
+
+def _greet(stack: LocalStack, seconds: float, console: Console) -> None:
+    key = stack.folders.admin_key
+    lines = [
+        f"\n[bold green]Ready[/] in {seconds:.1f} s",
+        f"  [dim]address[/]    {stack.url}   [dim]documentation: {stack.url}/docs[/]",
+        f"  [dim]admin key[/]  {key}",
+        f"  [dim]logs[/]       {stack.folders.logs}",
+        "  [dim]next[/]       milpa kinds",
+        "\nCtrl-C stops everything.",
+    ]
+    console.print("\n".join(lines), highlight=False, soft_wrap=True)

@@ -1,9 +1,0 @@
-"""The client people import."""
-
-
-class Client:
-    """Blocking client."""
-
-
-class AsyncClient:
-    """Asynchronous client."""

@@ -1,0 +1,28 @@
+"""The client people import: `from milpa import Client, AsyncClient`.
+
+    with Client() as milpa:
+        job = milpa.submit("deal-picker", problem, files=["xlsx", "pdf"])
+        for event in milpa.events(job):
+            print(event.type, event.data)
+        print(milpa.result(job).objective, milpa.download(job, to="out"))
+
+Errors are those of `milpa.errors`: `UsageError` (`RefusedError` with all issues, when the API refused it),
+`TransientError` (away or overloaded, even after retries) and `FatalError` (a mistake of the server).
+"""
+
+from milpa.client.answers import Batch, Issue, JobReport, JobResult, KindDetail, KindSummary, SubmittedBatch
+from milpa.client.clients import AsyncClient, Client
+from milpa.client.exchange import RefusedError
+
+__all__ = [
+    "AsyncClient",
+    "Batch",
+    "Client",
+    "Issue",
+    "JobReport",
+    "JobResult",
+    "KindDetail",
+    "KindSummary",
+    "RefusedError",
+    "SubmittedBatch",
+]

@@ -1,0 +1,254 @@
+"""The two clients: each drives the same calls over its own httpx client."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from functools import wraps
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+
+from milpa.client import calls
+from milpa.client.calls import JobRef
+from milpa.client.events import SILENCE_SECONDS, Follower
+from milpa.client.exchange import Answer, Call, LostError, Pause, Request, persistent
+from milpa.client.local import find_key, find_url
+from milpa.jobs import JobEvent
+
+if TYPE_CHECKING:
+    import httpx
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_HOLD_SECONDS = 45.0
+"""Answers may be held this long: waits of 30 s, and room."""
+
+
+def _blocking(call: Callable[P, Call[T]]) -> "Callable[Concatenate[Client, P], T]":
+    @wraps(call)
+    def method(self: "Client", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._run(call(*args, **kwargs))
+
+    return method
+
+
+def _awaiting(call: Callable[P, Call[T]]) -> "Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]":
+    @wraps(call)
+    async def method(self: "AsyncClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._run(call(*args, **kwargs))
+
+    return method
+
+
+class Client:
+    """Blocking client. Close it, or use it as a context manager.
+
+    url, api_key: else `MILPA_URL` and `MILPA_API_KEY`, else those of the `milpa up` in this folder. timeout: seconds to
+    connect. retries: how often a request is sent again after a lost connection, 429 or 503.
+    """
+
+    def __init__(
+        self, url: str | None = None, api_key: str | None = None, *, timeout: float = 10.0, retries: int = 5
+    ) -> None:
+        import httpx
+
+        self._retries = retries
+        self._http = httpx.Client(**_http_settings(url, api_key, timeout))
+
+    submit = _blocking(calls.submit)
+    validate = _blocking(calls.validate)
+    job = _blocking(calls.job)
+    wait = _blocking(calls.wait)
+    jobs = _blocking(calls.jobs)
+    result = _blocking(calls.result)
+    report = _blocking(calls.report)
+    problem = _blocking(calls.problem)
+    log = _blocking(calls.log)
+    stop = _blocking(calls.stop)
+    cancel = _blocking(calls.cancel)
+    retry = _blocking(calls.retry)
+    delete = _blocking(calls.delete)
+    files = _blocking(calls.files)
+    make_files = _blocking(calls.make_files)
+    read_file = _blocking(calls.read_file)
+    download = _blocking(calls.download)
+    kinds = _blocking(calls.kinds)
+    kind = _blocking(calls.kind)
+    example = _blocking(calls.example)
+    submit_batch = _blocking(calls.submit_batch)
+    batch = _blocking(calls.batch)
+
+    def events(self, job: JobRef, *, after: int = 0) -> Iterator[JobEvent]:
+        """Yield the job's events after that `seq` as they happen, until it has ended; lost streams are resumed."""
+        import httpx
+
+        follower = Follower(job, after, self._retries)
+        while not follower.ended:
+            try:
+                with self._http.stream(**_http_stream(follower.request())) as response:
+                    if response.is_success:
+                        for chunk in response.iter_bytes():
+                            yield from follower.feed(chunk)
+                    else:
+                        follower.refused(_answer(response, response.read()))
+            except httpx.TransportError:
+                pass  # the pause below counts it
+            if not follower.ended:
+                time.sleep(follower.pause())
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, call: Call[T]) -> T:
+        import httpx
+
+        steps = persistent(call, self._retries)
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, Pause):
+                    time.sleep(step.seconds)
+                    step = next(steps)
+                    continue
+                try:
+                    response = self._http.request(**_http_request(step))
+                except httpx.TransportError as error:
+                    step = steps.throw(_lost(error))
+                else:
+                    step = steps.send(_answer(response, response.content))
+        except StopIteration as stop:
+            value: T = stop.value
+            return value
+
+
+class AsyncClient:
+    """Asynchronous client: takes and does what `Client` does. Close it, or use it as a context manager."""
+
+    def __init__(
+        self, url: str | None = None, api_key: str | None = None, *, timeout: float = 10.0, retries: int = 5
+    ) -> None:
+        import httpx
+
+        self._retries = retries
+        self._http = httpx.AsyncClient(**_http_settings(url, api_key, timeout))
+
+    submit = _awaiting(calls.submit)
+    validate = _awaiting(calls.validate)
+    job = _awaiting(calls.job)
+    wait = _awaiting(calls.wait)
+    jobs = _awaiting(calls.jobs)
+    result = _awaiting(calls.result)
+    report = _awaiting(calls.report)
+    problem = _awaiting(calls.problem)
+    log = _awaiting(calls.log)
+    stop = _awaiting(calls.stop)
+    cancel = _awaiting(calls.cancel)
+    retry = _awaiting(calls.retry)
+    delete = _awaiting(calls.delete)
+    files = _awaiting(calls.files)
+    make_files = _awaiting(calls.make_files)
+    read_file = _awaiting(calls.read_file)
+    download = _awaiting(calls.download)
+    kinds = _awaiting(calls.kinds)
+    kind = _awaiting(calls.kind)
+    example = _awaiting(calls.example)
+    submit_batch = _awaiting(calls.submit_batch)
+    batch = _awaiting(calls.batch)
+
+    async def events(self, job: JobRef, *, after: int = 0) -> AsyncIterator[JobEvent]:
+        """Yield the job's events after that `seq` as they happen, until it has ended; lost streams are resumed."""
+        import httpx
+
+        follower = Follower(job, after, self._retries)
+        while not follower.ended:
+            try:
+                async with self._http.stream(**_http_stream(follower.request())) as response:
+                    if response.is_success:
+                        async for chunk in response.aiter_bytes():
+                            for event in follower.feed(chunk):
+                                yield event
+                    else:
+                        follower.refused(_answer(response, await response.aread()))
+            except httpx.TransportError:
+                pass  # the pause below counts it
+            if not follower.ended:
+                await asyncio.sleep(follower.pause())
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def _run(self, call: Call[T]) -> T:
+        import httpx
+
+        steps = persistent(call, self._retries)
+        try:
+            step = next(steps)
+            while True:
+                if isinstance(step, Pause):
+                    await asyncio.sleep(step.seconds)
+                    step = next(steps)
+                    continue
+                try:
+                    response = await self._http.request(**_http_request(step))
+                except httpx.TransportError as error:
+                    step = steps.throw(_lost(error))
+                else:
+                    step = steps.send(_answer(response, response.content))
+        except StopIteration as stop:
+            value: T = stop.value
+            return value
+
+
+def _http_settings(url: str | None, api_key: str | None, timeout: float) -> dict[str, Any]:
+    import httpx
+
+    return {
+        "base_url": find_url(url),
+        "headers": {"Authorization": f"Bearer {find_key(api_key)}", "User-Agent": "milpa-client"},
+        "timeout": httpx.Timeout(_HOLD_SECONDS, connect=timeout),
+        "follow_redirects": True,
+    }
+
+
+def _http_request(request: Request) -> dict[str, Any]:
+    said: dict[str, Any] = {"method": request.method, "url": request.path, "headers": dict(request.headers)}
+    if request.query:
+        said["params"] = dict(request.query)
+    if request.parts is not None:
+        said["files"] = dict(request.parts)
+    elif request.body is not None:
+        said["content"] = request.body
+    return said
+
+
+def _http_stream(request: Request) -> dict[str, Any]:
+    return {**_http_request(request), "timeout": SILENCE_SECONDS}
+
+
+def _answer(response: "httpx.Response", body: bytes) -> Answer:
+    return Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body)
+
+
+def _lost(error: "httpx.TransportError") -> LostError:
+    import httpx
+
+    early = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+    return LostError(str(error) or type(error).__name__, maybe_done=not early)

@@ -68,8 +68,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     solve_threads: int = 2
     default_time_limit_seconds: float = 30.0
     max_time_limit_seconds: float = 3600.0
-    stop_grace_seconds: float = 2.0
+    stop_grace_seconds: float = 1.5
     """From the cooperative stop to SIGKILL."""
+    render_seconds: float = 300.0
+    """Wall time for what comes after a solve (explaining, verifying, rendering) before its process is killed."""
     child_memory_bytes: int = 4_000_000_000
     """Resident memory at which a solver process is ended with `memory_limit`."""
     child_max_jobs: int = 200

@@ -3,7 +3,7 @@
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any, TypeAlias
 
 from solvers import kinds
@@ -12,11 +12,10 @@ from solvers.kind import JobKind
 AnyKind: TypeAlias = JobKind[Any, Any]
 
 
-@cache
-def all_kinds() -> MappingProxyType[str, AnyKind]:
-    """Return every kind by name. TypeError: a folder without a `KIND`; ValueError: two of one name."""
+def find_kinds(package: ModuleType) -> MappingProxyType[str, AnyKind]:
+    """Return every kind in a package by name. TypeError: a folder without a `KIND`; ValueError: two of one name."""
     found: dict[str, AnyKind] = {}
-    for module in iter_modules(kinds.__path__, prefix=f"{kinds.__name__}."):
+    for module in iter_modules(package.__path__, prefix=f"{package.__name__}."):
         kind = getattr(import_module(module.name), "KIND", None)
         if not isinstance(kind, JobKind):
             raise TypeError(f"{module.name} declares no KIND = JobKind(…)")
@@ -24,6 +23,12 @@ def all_kinds() -> MappingProxyType[str, AnyKind]:
             raise ValueError(f"two kinds are called {kind.name!r}: {found[kind.name].package} and {module.name}")
         found[kind.name] = kind
     return MappingProxyType(dict(sorted(found.items())))
+
+
+@cache
+def all_kinds() -> MappingProxyType[str, AnyKind]:
+    """Return every kind of the house by name."""
+    return find_kinds(kinds)
 
 
 def get_kind(name: str) -> AnyKind:

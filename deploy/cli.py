@@ -1,0 +1,116 @@
+"""The command line: `milpa up`, `milpa submit`, `milpa watch` and the rest.
+
+Exit codes: 0 done; 1 the job failed or was cancelled; 2 refused (a mistake in what was asked); 3 away or overloaded,
+try again; 4 a mistake of ours; 130 interrupted. An infeasible problem is an answer: 0.
+"""
+
+import sys
+from pathlib import Path
+
+import click
+
+from deploy.terminal.commands import COMMANDS
+from deploy.terminal.console import complain, console, print_json
+from milpa.errors import MilpaError, TransientError, UsageError
+
+REFUSED, AWAY, OURS, INTERRUPTED = 2, 3, 4, 130
+
+workers_option = click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64))
+data_dir_option = click.option(
+    "--data-dir", default=".milpa", show_default=True, envvar="MILPA_DATA_DIR", type=click.Path(path_type=Path)
+)
+
+
+def main() -> None:
+    """Run the command line, and turn errors into words and exit codes."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Abort:
+        sys.exit(INTERRUPTED)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except MilpaError as error:
+        complain(error)
+        sys.exit(REFUSED if isinstance(error, UsageError) else AWAY if isinstance(error, TransientError) else OURS)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=(__doc__ or "").partition("\n\n")[2])
+@click.version_option(package_name="milpa")
+def cli() -> None:
+    """Milpa: one field where many optimizers grow."""
+
+
+@cli.command()
+@data_dir_option
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one.")
+@workers_option
+def up(data_dir: Path, host: str, port: int, workers: int) -> None:
+    """Start PostgreSQL, Redis, the API and workers here, until Ctrl-C."""
+    from deploy.local.folders import DataDir
+    from deploy.local.up import up
+
+    up(DataDir(data_dir), host, port, workers, console())
+
+
+@cli.command()
+@click.option("--data-dir", default=".milpa/demo", show_default=True, type=click.Path(path_type=Path))
+@click.option("--out", default=".milpa/demo/files", show_default=True, type=click.Path(path_type=Path))
+def demo(data_dir: Path, out: Path) -> None:
+    """Start Milpa, optimize a real portfolio, show what came out, stop."""
+    from deploy.demo import demo
+    from deploy.local.folders import DataDir
+
+    demo(DataDir(data_dir), out, console())
+
+
+@cli.command()
+def api() -> None:
+    """Serve the API alone, with MILPA_* settings."""
+    from deploy.serve import serve
+    from milpa.settings import Settings
+
+    serve(Settings.from_env())
+
+
+@cli.command()
+def worker() -> None:
+    """Run a worker alone, with MILPA_* settings."""
+    from workers.main import main
+
+    main()
+
+
+@cli.command()
+def migrate() -> None:
+    """Bring the database of MILPA_DATABASE_OWNER_URL up to date."""
+    import asyncio
+
+    from milpa.settings import Settings
+    from storage.migrate import migrate
+
+    changed = asyncio.run(migrate(Settings.from_env()))
+    click.echo("The database is up to date now." if changed else "The database was up to date.")
+
+
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def check(as_json: bool) -> None:
+    """Check the ledger: no job lost, none ended twice. Exit code 4 when a promise is broken."""
+    from deploy.ledger import check
+
+    report = check()
+    if as_json:
+        print_json(report)
+    else:
+        for name in report.__struct_fields__:
+            click.echo(f"{getattr(report, name):>8,}  {name.replace('_', ' ')}")
+    if not report.ok:
+        sys.exit(OURS)
+
+
+for command in COMMANDS:
+    cli.add_command(command)

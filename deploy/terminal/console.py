@@ -1,0 +1,43 @@
+"""Where words go: answers to stdout, complaints to stderr, JSON where a program asked for it."""
+
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from milpa.errors import MilpaError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@cache
+def console(*, stderr: bool = False) -> "Console":
+    """Return the terminal: colours and a live line on a screen, plain lines in a pipe or a file."""
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON."""
+    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2))
+
+
+def complain(error: MilpaError) -> None:
+    """Say on stderr what is wrong; with `--json` on the command line as JSON."""
+    issues = getattr(error, "issues", [])
+    if "--json" in sys.argv:
+        said = {"code": error.code, "message": error.message, "issues": issues}
+        click.echo(msgspec.json.encode({"error": said}), err=True)
+        return
+    from rich.markup import escape
+
+    from deploy.terminal import show
+
+    terminal = console(stderr=True)
+    terminal.print(f"[red]✗[/] {escape(error.message)} [dim]{error.code}[/]", highlight=False)
+    if issues:
+        show.issues(issues, getattr(error, "issues_total", len(issues)), terminal)

@@ -1,0 +1,45 @@
+"""Figures as people read them: the units of a report, on a terminal."""
+
+from typing import Any
+
+_WORDS = {"years": "years", "months": "months", "sqm": "m²"}
+_KILO = 1000
+_DIGITS = 6
+"""Significant digits of a number without a unit."""
+
+
+def figure(value: Any, unit: str = "number", currency: str = "") -> str:
+    """Return the value of a report's cell with its unit; `share` is a fraction shown as per cent."""
+    match value, unit:
+        case None, _:
+            return "–"
+        case bool(), _:
+            return "yes" if value else "no"
+        case int() | float(), "money":
+            return f"{value:,.0f} {currency}".rstrip()
+        case int() | float(), "share":
+            return f"{value:.1%}".replace("%", " %")
+        case int() | float(), _:
+            return f"{number(value)} {_WORDS.get(unit, '')}".rstrip()
+    return str(value)
+
+
+def number(value: float | None) -> str:
+    """Return a number with thousands separators and no more digits than it is worth."""
+    if value is None:
+        return "–"
+    if value == int(value):
+        return f"{value:,.0f}"
+    if abs(value) >= 10 ** (_DIGITS - 2):
+        return f"{value:,.0f}"
+    return f"{value:,.{_DIGITS}g}"
+
+
+def gap(value: float | None) -> str:
+    """Return a relative gap, a fraction, as per cent."""
+    return "–" if value is None else f"{value:.2%}".replace("%", " %")
+
+
+def size(count: int) -> str:
+    """Return a number of bytes."""
+    return f"{count:,} B" if count < _KILO else f"{count / _KILO:,.0f} kB"

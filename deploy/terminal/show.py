@@ -1,0 +1,149 @@
+"""What commands print: jobs, figures, issues and files as tables."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from deploy.terminal.fields import Field
+from deploy.terminal.numbers import figure, number, size
+from milpa.jobs import Job, JobFile, JobState
+
+if TYPE_CHECKING:
+    from milpa.client import Issue, JobReport, KindDetail, KindSummary
+
+_COLORS = {
+    "optimal": "green",
+    "feasible": "green",
+    "done": "green",
+    "infeasible": "yellow",
+    "unbounded": "yellow",
+    "no_solution": "yellow",
+    JobState.FAILED: "red",
+    JobState.CANCELLED: "dim",
+    JobState.RUNNING: "cyan",
+}
+
+
+def table(*columns: str, title: str | None = None, right: Sequence[str] = ()) -> Table:
+    """Return an empty table in our style; the columns in `right` hold figures."""
+    made = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for name in columns:
+        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    return made
+
+
+def status(job: Job) -> str:
+    """Return the state of a job, or its outcome when it succeeded, in its colour."""
+    words = str(job.outcome) if job.outcome is not None else str(job.state)
+    color = _COLORS.get(words, "default")
+    early = f" ({job.limit_reached})" if job.limit_reached else ""
+    return f"[{color}]{words.replace('_', ' ')}{early}[/]"
+
+
+def ended(job: Job, console: Console) -> None:
+    """Print how a job ended, in one line, and why when it failed."""
+    name = escape(job.name or job.kind)
+    seconds = f" in {job.solve_seconds:.2f} s" if job.solve_seconds is not None else ""
+    verified = ", verified" if job.verified else ""
+    objective = f", objective {number(job.objective)}" if job.objective is not None else ""
+    console.print(f"[bold]{name}[/]: {status(job)}{objective}{seconds}{verified}", highlight=False)
+    if job.error is not None:
+        console.print(f"[red]{escape(job.error.message)}[/] [dim]{job.error.code}[/]", highlight=False)
+    for warning in job.warnings:
+        console.print(f"[yellow]note[/] {escape(str(warning.get('message', '')))}", highlight=False)
+
+
+def report(report: "JobReport", console: Console) -> None:
+    """Print a report's figures and sentences."""
+    figures = table("", "", "", right=("",))
+    figures.show_header = False
+    figures.columns[0].justify = figures.columns[2].justify = "left"
+    for fact in report.facts:
+        if fact.get("headline", True):
+            value = figure(fact["value"], fact.get("unit", "number"), report.currency)
+            note = escape(fact.get("note", ""))
+            figures.add_row(escape(fact["label"]), f"[bold]{escape(value)}[/]", f"[dim]{note}[/]")
+    if figures.row_count:
+        console.print(figures)
+    for sentence in report.sentences:
+        console.print(f"  • {escape(sentence)}", highlight=False)
+
+
+def issues(found: "Sequence[Issue]", total: int, console: Console) -> None:
+    """Print what is wrong with a request, with row and column where it came from a table."""
+    in_table = any(issue.row is not None for issue in found)
+    listed = table(*(["row", "column"] if in_table else []), "where", "what", "code", right=["row"])
+    for issue in found:
+        place = [str(issue.row or ""), escape(issue.column or "")] if in_table else []
+        color = "yellow" if issue.severity == "warning" else "red"
+        listed.add_row(*place, escape(issue.pointer), f"[{color}]{escape(issue.message)}[/]", f"[dim]{issue.code}[/]")
+    console.print(listed)
+    if total > len(found):
+        console.print(f"… and {total - len(found):,} more", highlight=False)
+
+
+def jobs(found: Sequence[Job], console: Console) -> None:
+    """Print jobs, one a line."""
+    listed = table("job", "kind", "name", "state", "objective", "seconds", "created", right=("objective", "seconds"))
+    now = datetime.now(UTC)
+    for job in found:
+        seconds = "" if job.solve_seconds is None else f"{job.solve_seconds:.2f}"
+        objective = "" if job.objective is None else number(job.objective)
+        age = _ago((now - job.created_at).total_seconds())
+        listed.add_row(str(job.id), job.kind, escape(job.name or ""), status(job), objective, seconds, age)
+    listed.columns[0].no_wrap = True
+    console.print(listed)
+
+
+def kinds(found: "Sequence[KindSummary]", console: Console) -> None:
+    """Print the kinds of job."""
+    listed = table("kind", "family", "title", "what it does")
+    for kind in found:
+        listed.add_row(f"[bold]{kind.name}[/]", kind.family, escape(kind.title), escape(kind.summary))
+    console.print(listed)
+
+
+def kind(kind: "KindDetail", fields: Sequence[Field], console: Console) -> None:
+    """Print one kind with the fields of its problem as options."""
+    console.print(f"[bold]{kind.name}[/]  {escape(kind.title)}\n{escape(kind.summary)}\n", highlight=False)
+    if kind.main_table:
+        console.print(f"Rows of [bold]{kind.main_table}[/] come from a CSV, XLSX or Parquet file, or in the JSON.\n")
+    listed = table("option", "takes", "default", "")
+    for field in fields:
+        if field.name != kind.main_table:
+            option = field.option if field.on_the_line else f"--set {field.name}=JSON"
+            takes = " | ".join(map(str, field.choices)) or " or ".join(sorted(field.types - {"null"}))
+            default = "[bold]required[/]" if field.required else escape(str(_plain(field.default)))
+            listed.add_row(option, takes, default, escape(field.description))
+    console.print(listed)
+
+
+def files(found: Sequence[JobFile], console: Console) -> None:
+    """Print a job's files."""
+    listed = table("file", "format", "size", right=("size",))
+    for file in found:
+        listed.add_row(escape(file.name), file.format, size(file.size))
+    console.print(listed)
+
+
+def paths(found: Sequence[Path], console: Console) -> None:
+    """Print where files are on this machine, one path a line, never broken."""
+    for path in found:
+        console.print(f"  [green]→[/] {escape(str(path))}", highlight=False, soft_wrap=True)
+
+
+def _plain(value: object) -> object:
+    return "" if value is None or value in ([], {}) else value
+
+
+def _ago(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit} ago"
+    return f"{max(0, seconds):.0f} s ago"

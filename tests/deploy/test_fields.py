@@ -1,0 +1,102 @@
+"""Fields on the command line: typed by the schema of the kind, whatever the kind."""
+
+from typing import Any, Literal
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.terminal.fields import fields_of, read_settings, read_words
+from milpa.errors import UsageError
+
+
+class Thing(msgspec.Struct):
+    id: str
+
+
+class Problem(msgspec.Struct, kw_only=True):
+    budget: float
+    count: int = 1
+    share: float | None = None
+    label: str = ""
+    mode: Literal["fractional", "whole"] = "fractional"
+    strict: bool = False
+    must_include: list[str] = []
+    months: int | list[float] = 12
+    caps: dict[str, float] = {}
+    things: list[Thing] = []
+
+
+FIELDS = fields_of(msgspec.json.schema(Problem))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--budget", "25e6"], {"budget": 25e6}),
+        (["--budget=-1.5"], {"budget": -1.5}),
+        (["--count", "25e6"], {"count": 25_000_000}),
+        (["--share", "null"], {"share": None}),
+        (["--share", "0.5"], {"share": 0.5}),
+        (["--label", "12"], {"label": "12"}),
+        (["--mode", "whole"], {"mode": "whole"}),
+        (["--strict"], {"strict": True}),
+        (["--strict", "no"], {"strict": False}),
+        (["--strict", "--count", "2"], {"strict": True, "count": 2}),
+        (["--must-include", "a, b"], {"must_include": ["a", "b"]}),
+        (["--must-include", '["a,b"]'], {"must_include": ["a,b"]}),
+        (["--months", "6"], {"months": 6}),
+        (["--months", "1,2.5"], {"months": [1, 2.5]}),
+    ],
+)
+def test_words_become_values_of_the_fields_type(words: list[str], expected: dict[str, Any]) -> None:
+    others, found = read_words(["deals.csv", *words], FIELDS)
+    assert others == ["deals.csv"]
+    assert found == expected
+    assert {name: type(value) for name, value in found.items()} == {n: type(v) for n, v in expected.items()}
+
+
+def test_a_switch_does_not_swallow_the_file() -> None:
+    assert read_words(["--strict", "deals.csv"], FIELDS) == (["deals.csv"], {"strict": True})
+
+
+def test_settings_take_json() -> None:
+    found = read_settings(['caps={"office": 2}', "budget=3", "label=a=b"], FIELDS)
+    assert found == {"caps": {"office": 2}, "budget": 3.0, "label": "a=b"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--budget", "much"], "--budget: 'much' is not a number"),
+        (["--budget", "nan"], "'nan' is not a number"),
+        (["--budget", "inf"], "'inf' is not a number"),
+        (["--count", "1.5"], "'1.5' is not an integer"),
+        (["--budget"], "--budget needs a value"),
+        (["--budgte", "1"], "did you mean --budget"),
+        (["--zzz", "1"], "this kind's fields are"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_by_name(words: list[str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        read_words(words, FIELDS)
+
+
+def test_a_setting_without_a_value_is_refused() -> None:
+    with pytest.raises(UsageError, match="NAME=VALUE"):
+        read_settings(["budget"], FIELDS)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_number_survives_the_line(value: float) -> None:
+    assert read_words([f"--budget={value!r}"], FIELDS)[1] == {"budget": value}
+
+
+def test_fields_know_what_they_need() -> None:
+    assert FIELDS["budget"].required
+    assert not FIELDS["count"].required
+    assert FIELDS["must_include"].on_the_line
+    assert not FIELDS["things"].on_the_line
+    assert not FIELDS["caps"].on_the_line
+    assert FIELDS["mode"].choices == ("fractional", "whole")

@@ -24,8 +24,8 @@ from solvers.result import LimitReached, SolveStatus, relative_gap
 
 logger = logging.getLogger(__name__)
 
-INTEGRALITY = 1e-9
-"""How far from whole a whole variable may be: a money row of a billion must still hold after rounding."""
+TOLERANCE = 1e-9
+"""Of scaled rows, of prices and of wholeness: a money row of a billion must still hold after rounding."""
 
 _COLUMNWISE = 1
 _FEASIBLE_POINT = 2
@@ -209,7 +209,9 @@ class Solver:
         self._option("random_seed", limits.seed % 2**31)
         self._option("mip_rel_gap", limits.relative_gap)
         self._option("mip_abs_gap", 0.0)
-        self._option("mip_feasibility_tolerance", INTEGRALITY)
+        self._option("mip_feasibility_tolerance", TOLERANCE)
+        self._option("primal_feasibility_tolerance", TOLERANCE)
+        self._option("dual_feasibility_tolerance", TOLERANCE)
 
     def _pass(self, model: Model) -> None:
         matrix = _scaled(model.matrix, self._row_scale)

@@ -87,7 +87,8 @@ class Pricer:
         if tightened is not None and field.same(tightened, relaxed):
             back = tightened.end(-relax)
         reach = relaxed.end(relax)
-        return Price(relaxed.slope, -back, reach) if relax > 0 else Price(relaxed.slope, -reach, back)
+        low, high = (back, reach) if relax > 0 else (reach, back)
+        return Price(relaxed.slope, 0.0 - low, 0.0 + high)
 
     def slope(self, shift: Shift, *, scale: float, side: int = 1) -> float | None:
         """Return the derivative on one side only; None: the program has no solution on that side."""
@@ -171,7 +172,7 @@ class _Field:
         rates = solver.basic_rates(moved)
         row_low, row_high = rows.range(basic_row, rates[basic < 0], row_rates, answer.activity, self.scale)
         low, high = columns.range(basic_column, rates[basic >= 0], column_rates, answer.point, self.scale)
-        return _Line(float(slope), max(low, row_low), min(high, row_high))
+        return _Line(float(slope), float(max(low, row_low)), float(min(high, row_high)))
 
 
 class _Bounds:

@@ -92,6 +92,8 @@ class ChildProcess:
         self._warm_bytes = 0
         self._number = 0
         self._killed = False
+        self._closed = False
+        self.busy = False
 
     @classmethod
     async def start(cls, options: ChildOptions) -> "ChildProcess":
@@ -147,6 +149,7 @@ class ChildProcess:
     async def compute(self, task: Task, on_progress: Listener, stop: asyncio.Event) -> Ended:
         """Do the task. Setting `stop` ends it with the best found. Any end but an answer kills the child."""
         self._number += 1
+        self.busy = True
         self._log.clear()
         ladder = Ladder(
             time.monotonic(),
@@ -160,6 +163,7 @@ class ChildProcess:
             await asyncio.wait({answering, watching}, return_when=asyncio.FIRST_COMPLETED)
             answer = answering.result() if answering.done() else watching.result()
         finally:
+            self.busy = False
             if not answering.done():
                 self.kill()
             answering.cancel()
@@ -226,9 +230,12 @@ class ChildProcess:
             self._process.kill()
 
     async def close(self) -> None:
-        """End the process, wait until it has gone, and give back what it held."""
+        """End the process, wait until it has gone, and give back what it held. Closing twice does no harm."""
         self.kill()
         await self._process.wait()
+        if self._closed:
+            return
+        self._closed = True
         if hasattr(self, "_writer"):
             self._writer.close()
         self._line.close()

@@ -76,7 +76,7 @@ class ComputePool:
             self._dismiss(child, priority)
 
     def _give_back(self, child: ChildProcess, priority: Priority) -> None:
-        if not child.usable:
+        if not child.usable or child in self._retired:
             self._dismiss(child, priority)
             return
         self._idle[priority].put_nowait(child)
@@ -86,6 +86,8 @@ class ComputePool:
 
     def _dismiss(self, child: ChildProcess, priority: Priority) -> None:
         """Let a child go. One that died is replaced; one that is worn has its successor already, warm or starting."""
+        if child not in self._children:
+            return
         if child not in self._succeeded:
             self._in_background(self._keep_starting(priority))
         child.kill()
@@ -109,6 +111,8 @@ class ComputePool:
                 break
         if instead_of in self._children:
             self._retired.add(instead_of)
+            if not instead_of.busy:
+                self._dismiss(instead_of, priority)
 
     async def _start_child(self, priority: Priority) -> None:
         child = await ChildProcess.start(self._options[priority])

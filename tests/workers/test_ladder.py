@@ -28,7 +28,7 @@ def test_it_waits_until_limit_and_grace_then_stops_once_then_kills(limit: float,
 def test_a_persons_stop_only_ever_brings_the_kill_forward(limit: float, grace: float, asked: float) -> None:
     steps = ladder(limit, grace, 1.0)
     steps.asked_to_stop(asked)
-    assert steps.next_at == min(asked + grace, limit + 2 * grace)
+    assert steps.next_at == min(asked + grace, limit + grace + grace)
     assert steps.step(steps.next_at) is Step.KILL
 
 

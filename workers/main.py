@@ -1,0 +1,152 @@
+"""The worker process: both queues, one pool of children, the sweeper, and a place in the register of workers."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from contextlib import AsyncExitStack
+
+import structlog
+import uvloop
+from arq.connections import ArqRedis
+from redis.asyncio import Redis
+
+from milpa import logging
+from milpa.errors import FatalError, TransientError
+from milpa.jobs import Priority, new_id
+from milpa.settings import Settings
+from storage.dispatch import Dispatcher
+from storage.objects import ObjectStore
+from storage.queue import Queue, ring_channel
+from storage.signals import ADMIT, CONTROL
+from storage.transaction import Database
+from workers.compute_pool import ComputePool
+from workers.context import WorkerContext
+from workers.ring_worker import RingWorker
+from workers.sweep import Sweeper
+
+REDIS_SECONDS = 5.0
+"""How long Redis may take to answer before it counts as away."""
+
+RETRY_SECONDS = 1.0
+"""The pause before PostgreSQL is asked again at start-up."""
+
+log = structlog.get_logger(__name__)
+
+
+async def serve(settings: Settings, *, kinds: str = "solvers.kinds") -> None:
+    """Work until SIGTERM or SIGINT, then give back what runs and return. FatalError: it makes no sense to start."""
+    async with AsyncExitStack() as stack:
+        context, redis = await _open(settings, kinds, stack)
+        slots = {Priority.INTERACTIVE: settings.interactive_slots, Priority.BATCH: settings.batch_slots}
+        workers = [RingWorker(priority, count, redis, context) for priority, count in slots.items() if count]
+        await _listen(context, workers)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, context.draining.set)
+        sweeper = Sweeper(settings, context.database, context.objects, context.dispatcher)
+        background = [asyncio.create_task(_stay_registered(context)), asyncio.create_task(sweeper.run())]
+        try:
+            await asyncio.gather(*(worker.serve(context.draining) for worker in workers))
+        finally:
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
+            await _leave(context)
+
+
+async def _open(settings: Settings, kinds: str, stack: AsyncExitStack) -> tuple[WorkerContext, ArqRedis]:
+    """Start the children and open the doors; the stack closes them again, the last first."""
+    hints = Redis.from_url(settings.redis_url.reveal())
+    stack.push_async_callback(hints.aclose)
+    rings = ArqRedis.from_url(
+        settings.redis_url.reveal(), socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
+    )
+    stack.push_async_callback(rings.aclose)
+    pool = ComputePool(settings, kinds=kinds)
+    stack.push_async_callback(pool.close)
+    database, _ = await asyncio.gather(_connect(settings, hints), pool.start())
+    stack.push_async_callback(database.close)
+    dispatcher = Dispatcher(database, Queue(rings))
+    stack.push_async_callback(dispatcher.close)
+    database.on_waiting(dispatcher.wake)
+    context = WorkerContext(
+        id=new_id(),
+        settings=settings,
+        database=database,
+        objects=ObjectStore(settings),
+        dispatcher=dispatcher,
+        pool=pool,
+    )
+    return context, rings
+
+
+async def _connect(settings: Settings, redis: Redis) -> Database:
+    while True:
+        try:
+            return await Database.connect(settings, redis)
+        except TransientError as error:
+            log.warning("database_away", code=error.code)
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _listen(context: WorkerContext, workers: list[RingWorker]) -> None:
+    signals = context.database.signals
+    if signals is None:
+        return
+    for worker in workers:
+        await signals.listen(ring_channel(worker.priority), worker.wake)
+    await signals.listen(CONTROL, context.on_control)
+    await signals.listen(ADMIT, lambda _: context.dispatcher.wake())
+
+
+async def _stay_registered(context: WorkerContext) -> None:
+    """Say again and again that this worker is alive and how many slots it has; jobs are admitted for slots alive."""
+    settings = context.settings
+    registered = False
+    while True:
+        with contextlib.suppress(TransientError):
+            async with context.database.fleet() as fleet:
+                await fleet.workers.seen(context.id, _name(), settings.interactive_slots, settings.batch_slots)
+            if not registered:
+                registered = True
+                log.info("worker_ready", worker=str(context.id), name=_name())
+                context.dispatcher.wake()
+                _say_ready()
+        await asyncio.sleep(settings.heartbeat_seconds)
+
+
+async def _leave(context: WorkerContext) -> None:
+    with contextlib.suppress(TransientError):
+        async with context.database.fleet() as fleet:
+            await fleet.workers.leave(context.id)
+    log.info("worker_drained", worker=str(context.id))
+
+
+def _say_ready() -> None:
+    """Tell whoever started this process, by the protocol of systemd's sd_notify."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line, contextlib.suppress(OSError):
+        line.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
+
+
+def _name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def main(kinds: str = "solvers.kinds") -> None:
+    """Run a worker with the settings of the environment; exit code 1 when it makes no sense to start."""
+    settings = Settings.from_env()
+    logging.configure(settings.log_level, json=settings.log_format == "json")
+    try:
+        uvloop.run(serve(settings, kinds=kinds))
+    except FatalError as error:
+        log.error("worker_cannot_start", code=error.code, reason=error.message)  # noqa: TRY400  the message says it all
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

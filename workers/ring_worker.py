@@ -1,0 +1,117 @@
+"""ARQ's worker as a doorbell: woken instead of polling, keeping nothing in Redis, patient when Redis is away."""
+
+import asyncio
+import contextlib
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from arq.connections import ArqRedis
+from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_prefix
+from arq.worker import Worker, func
+from redis.exceptions import RedisError
+
+from milpa.jobs import Priority
+from storage.queue import deserialize, queue_name, serialize
+from storage.rows import Task
+from workers.context import WorkerContext
+from workers.make_files import make_files
+from workers.run_job import run_job
+
+POLL_SECONDS = 0.5
+"""The fallback behind the wake-up."""
+
+READ_LIMIT = 1000
+"""Rings read at once; the dispatcher keeps far fewer in Redis."""
+
+TAKEN_SECONDS = 10.0
+"""How long Redis holds a ring that was picked and not taken off: its worker died in between."""
+
+NEVER = timedelta(days=365)
+"""ARQ's own timeout. Limits are the child's affair."""
+
+AWAY = (RedisError, OSError, TimeoutError)
+
+log = structlog.get_logger(__name__)
+
+
+class RingWorker(Worker):
+    """Serves the rings of one queue, as many at once as it has slots.
+
+    PostgreSQL is the truth, so a ring is worth nothing once it was heard: it leaves Redis before the job is claimed, no
+    try is counted, no result is kept, nothing is retried or aborted here.
+    """
+
+    def __init__(self, priority: Priority, slots: int, redis: ArqRedis, context: WorkerContext) -> None:
+        super().__init__(
+            functions=[func(run_job, name=Task.RUN_JOB), func(make_files, name=Task.MAKE_FILES)],
+            queue_name=queue_name(priority),
+            redis_pool=redis,
+            ctx={"worker": context},
+            max_jobs=slots,
+            max_tries=1,
+            retry_jobs=False,
+            keep_result=0,
+            allow_abort_jobs=False,
+            job_timeout=NEVER,
+            queue_read_limit=READ_LIMIT,
+            health_check_key=f"{queue_name(priority)}:health:{context.id}",
+            health_check_interval=60,
+            handle_signals=False,
+            job_serializer=serialize,
+            job_deserializer=deserialize,
+            log_results=False,
+            on_job_start=self._take_off,
+        )
+        self.priority = priority
+        self.in_progress_timeout_s = TAKEN_SECONDS
+        self._due = asyncio.Event()
+        self._released = 0
+        self._away = False
+
+    def wake(self, _message: str = "") -> None:
+        """Look for rings now."""
+        self._due.set()
+
+    async def serve(self, draining: asyncio.Event) -> None:
+        """Serve rings until told to drain, then wait for the jobs under way to be given back."""
+        while not draining.is_set():
+            self._due.clear()
+            await self._look()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._due.wait(), POLL_SECONDS)
+        self.allow_pick_jobs = False
+        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+
+    async def _look(self) -> None:
+        try:
+            await self._poll_iteration()
+        except AWAY as error:
+            if not self._away:
+                log.warning("redis_away", queue=self.queue_name, error=type(error).__name__)
+            self._away = True
+        else:
+            if self._away:
+                log.info("redis_back", queue=self.queue_name)
+            self._away = False
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        """Start what there are slots for. ARQ keeps the slot of a ring that it could not start: free it here."""
+        slots = self.job_counter + self._released - len(self.tasks)
+        try:
+            await super().start_jobs(job_ids)
+        finally:
+            for _ in range(self.job_counter + self._released - len(self.tasks) - slots):
+                self._release_sem_dec_counter_on_complete()
+
+    def _release_sem_dec_counter_on_complete(self) -> None:
+        super()._release_sem_dec_counter_on_complete()
+        self._released += 1
+        self.wake()
+
+    async def _take_off(self, ctx: dict[str, Any]) -> None:
+        ring = ctx["job_id"]
+        async with self.pool.pipeline(transaction=True) as pipe:
+            pipe.zrem(self.queue_name, ring)
+            pipe.delete(job_key_prefix + ring, in_progress_key_prefix + ring, retry_key_prefix + ring)
+            await pipe.execute()

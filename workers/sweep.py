@@ -1,0 +1,106 @@
+"""Upkeep: what was missed is done again. Any number of sweepers may do it at once: every step is guarded."""
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import structlog
+
+from milpa.errors import TransientError
+from milpa.settings import Settings
+from storage.dispatch import Dispatcher
+from storage.objects import ObjectStore
+from storage.transaction import Database
+
+PRUNE_SECONDS = 60.0
+ORPHANS_SECONDS = 3600.0
+
+ORPHAN_AGE = timedelta(hours=1)
+"""Files are uploaded just before the row that names them; one older than this without a row has lost its attempt."""
+
+ORPHAN_BATCH = 500
+
+log = structlog.get_logger(__name__)
+
+
+class Sweeper:
+    """Starts what is due, rescues what is stuck, rings what was lost, prunes what is old."""
+
+    def __init__(self, settings: Settings, database: Database, objects: ObjectStore, dispatcher: Dispatcher) -> None:
+        self._settings = settings
+        self._database = database
+        self._objects = objects
+        self._dispatcher = dispatcher
+        self._done_at = {self.prune: time.monotonic(), self.collect_orphans: time.monotonic()}
+
+    async def run(self) -> None:
+        """Sweep for ever. What does not answer now is tried again next time."""
+        while True:
+            await self.sweep()
+            await asyncio.sleep(self._settings.sweep_seconds * random.uniform(0.8, 1.2))  # noqa: S311  no secret
+
+    async def sweep(self) -> None:
+        """Do one round; each step by itself, so that none waits for another to be well."""
+        for step in (self.start_due, self.rescue, self.ring):
+            await _patiently(step)
+        for step, seconds in ((self.prune, PRUNE_SECONDS), (self.collect_orphans, ORPHANS_SECONDS)):
+            if time.monotonic() - self._done_at[step] >= seconds:
+                self._done_at[step] = time.monotonic()
+                await _patiently(step)
+
+    async def start_due(self) -> None:
+        """Queue the scheduled jobs whose time has come."""
+        async with self._database.fleet() as fleet:
+            await fleet.jobs.start_due()
+
+    async def rescue(self) -> None:
+        """Give back the jobs of workers that let their lease run out; the third crash makes a job poison."""
+        async with self._database.fleet() as fleet:
+            rescued = await fleet.jobs.rescue()
+        for job in rescued:
+            log.warning("job_rescued", job=str(job.id), state=job.state, crashes=job.crash_count)
+
+    async def ring(self) -> None:
+        """Ring for what waits, and again for what Redis or a dead worker has lost."""
+        await self._dispatcher.admit()
+        lost = await self._dispatcher.ring_lost(self._settings.sweep_seconds)
+        if lost:
+            log.warning("rings_lost", count=lost)
+
+    async def prune(self) -> None:
+        """Drop payloads and files of jobs that ended long ago, bite by bite."""
+        while True:
+            async with self._database.fleet() as fleet:
+                keys = await fleet.jobs.prune(self._settings.retention_days)
+            if not keys:
+                return
+            await self._objects.delete(keys)
+
+    async def collect_orphans(self) -> None:
+        """Delete objects that no row names: what attempts uploaded before they lost their lease."""
+        batch: list[str] = []
+        async for found in self._objects.list():
+            if found.age >= ORPHAN_AGE:
+                batch.append(found.key)
+            if len(batch) == ORPHAN_BATCH:
+                await self._delete_unnamed(batch)
+                batch.clear()
+        await self._delete_unnamed(batch)
+
+    async def _delete_unnamed(self, keys: list[str]) -> None:
+        async with self._database.fleet() as fleet:
+            orphans = await fleet.jobs.unnamed(keys)
+        if orphans:
+            await self._objects.delete(orphans)
+            log.info("orphans_deleted", count=len(orphans))
+
+
+async def _patiently(step: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await step()
+    except TransientError as error:
+        log.warning("sweep_unanswered", step=step.__name__, code=error.code)
+    except Exception:
+        log.exception("sweep_broke", step=step.__name__)

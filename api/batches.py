@@ -1,0 +1,167 @@
+"""Batches: up to 1,000 jobs in one transaction, counted together."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from litestar import Response, get, post
+from litestar.response import Stream
+
+from api import sse
+from api.auth import Permission
+from api.bodies import AnyRequest, answer, read_json
+from api.events import open_stream
+from api.links import base_url, show_job
+from api.operations import Answer, Operation
+from api.problem_details import invalid, not_found
+from api.queries import idempotency_key
+from api.services import services_of
+from api.submissions import Line, Reading, body_hash, read_batch_item
+from milpa.jobs import Job, JobState
+from milpa.settings import Settings
+from solvers.decode import decode
+from solvers.issues import Issue, pointer
+from solvers.registry import all_kinds
+from storage.rows import BatchRow, Idempotency, NewJob
+
+
+class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Jobs that belong together: each as its own submit would say it, with its `kind`."""
+
+    jobs: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=1000)]
+    name: Line | None = None
+
+
+class BatchMade(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch just made, its jobs in the order given."""
+
+    id: UUID
+    jobs: list[Job]
+    links: dict[str, str]
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """A batch and how many of its jobs are in each state."""
+
+    id: UUID
+    name: str | None
+    size: int
+    counts: dict[JobState, int]
+    created_at: datetime
+    links: dict[str, str]
+
+
+class _Kind(msgspec.Struct, frozen=True):
+    kind: str
+
+
+@post(
+    "/v1/batches",
+    requires=Permission.SUBMIT,
+    operation=Operation(
+        tag="Batches",
+        body=BatchRequest,
+        headers=("Idempotency-Key",),
+        answers={202: Answer("The batch.", BatchMade, headers=("Location", "Idempotency-Replayed"))},
+    ),
+)
+async def submit_batch(request: AnyRequest) -> Response[bytes]:
+    """Submit up to 1,000 jobs at once: all of them, or none."""
+    services = services_of(request)
+    key = idempotency_key(request)
+    body = await read_json(request, services.settings.max_body_bytes)
+    name, jobs = await _read(body, services.settings)
+    idempotency = None if key is None else Idempotency(key, body_hash(jobs, name))
+    async with services.database.transaction(request.user.tenant) as transaction:
+        batch = await transaction.jobs.submit_batch(name, jobs, idempotency=idempotency)
+    base = base_url(request)
+    links = _links(batch.batch_id, base)
+    made = BatchMade(id=batch.batch_id, jobs=[show_job(row, base) for row in batch.jobs], links=links)
+    replayed: Mapping[str, str] = {"Idempotency-Replayed": "true"} if batch.replayed else {}
+    return answer(made, 202, {"Location": links["self"], **replayed})
+
+
+async def _read(body: bytes, settings: Settings) -> tuple[str | None, list[NewJob]]:
+    """Read every entry; one that is wrong refuses them all, with the issues of all."""
+    decoded = decode(body, BatchRequest, max_depth=settings.max_json_depth)
+    if decoded.value is None:
+        raise invalid(decoded.issues, decoded.total)
+    jobs: list[NewJob] = []
+    issues: list[Issue] = []
+    total = 0
+    for index, entry in enumerate(decoded.value.jobs):
+        reading = await _read_entry(bytes(entry), settings)
+        if reading.new is not None:
+            jobs.append(reading.new)
+            continue
+        at = pointer("jobs", index)
+        issues += [msgspec.structs.replace(issue, pointer=at + issue.pointer) for issue in reading.issues]
+        total += reading.total
+    if issues:
+        raise invalid(issues, total)
+    return decoded.value.name, jobs
+
+
+async def _read_entry(entry: bytes, settings: Settings) -> Reading:
+    decoded = decode(entry, _Kind, max_depth=settings.max_json_depth)
+    if decoded.value is None:
+        return Reading(new=None, issues=decoded.issues, total=decoded.total)
+    kind = all_kinds().get(decoded.value.kind)
+    if kind is None:
+        message = "There is no such kind of job; GET /v1/kinds lists them."
+        issue = Issue(code="unknown_kind", pointer="/kind", message=message)
+        return Reading(new=None, issues=[issue], total=1)
+    return await read_batch_item(kind, entry, settings)
+
+
+@get(
+    "/v1/batches/{batch_id:uuid}",
+    requires=Permission.READ,
+    operation=Operation(tag="Batches", answers={200: Answer("The batch.", Batch)}),
+)
+async def show_batch(request: AnyRequest, batch_id: UUID) -> Response[bytes]:
+    """Show a batch, with its jobs counted by state."""
+    row = await _get(request, batch_id)
+    batch = Batch(
+        id=row.id,
+        name=row.name,
+        size=row.size,
+        counts=row.counts,
+        created_at=row.created_at,
+        links=_links(row.id, base_url(request)),
+    )
+    return answer(batch)
+
+
+@get(
+    "/v1/batches/{batch_id:uuid}/events",
+    requires=Permission.READ,
+    operation=Operation(
+        tag="Batches", answers={200: Answer("A stream of counts by state.", media_type=sse.MEDIA_TYPE)}, problems=(429,)
+    ),
+)
+async def follow_batch(request: AnyRequest, batch_id: UUID) -> Stream:
+    """Follow a batch.
+
+    `progress` tells its counts by state whenever they change, `finished` once all jobs have ended; then `end`.
+    """
+    await _get(request, batch_id)
+    return open_stream(request, services_of(request).hub.follow_batch(request.user.tenant, batch_id))
+
+
+async def _get(request: AnyRequest, batch_id: UUID) -> BatchRow:
+    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+        row = await transaction.batches.get(batch_id)
+    if row is None:
+        raise not_found("batch")
+    return row
+
+
+def _links(batch_id: UUID, base: str) -> dict[str, Any]:
+    self = f"{base}/v1/batches/{batch_id}"
+    return {"self": self, "events": f"{self}/events", "jobs": f"{base}/v1/jobs?batch_id={batch_id}"}
+
+
+ROUTES = [submit_batch, show_batch, follow_batch]

@@ -1,0 +1,101 @@
+"""Bodies in, answers out: raw bytes with the limit enforced while they stream, packed or not."""
+
+import asyncio
+import gzip
+import io
+import zlib
+from collections.abc import Mapping
+from email.message import Message
+from typing import IO, Any, BinaryIO, cast
+
+import msgspec
+import zstandard
+from litestar import Request, Response
+from litestar.types.asgi_types import HTTPReceiveMessage
+
+from api.problem_details import malformed, too_large, unsupported
+
+AnyRequest = Request[Any, Any, Any]
+HEAVY_BYTES = 65_536
+"""Bodies larger than this are unpacked and decoded off the event loop."""
+_LENGTH_DIGITS = 15
+_ZSTD_WINDOW = 2**23
+"""The largest window a zstd content coding may ask for (RFC 9659), in bytes."""
+
+
+class ContentType(msgspec.Struct, frozen=True):
+    """A media type in lower case, and its parameters."""
+
+    media_type: str
+    parameters: dict[str, str]
+
+
+def content_type(request: AnyRequest) -> ContentType:
+    """Parse the request's Content-Type; a body without one is 415."""
+    header = Message()
+    header["Content-Type"] = request.headers.get("content-type", "")
+    if not header["Content-Type"]:
+        raise unsupported("The request has no Content-Type.")
+    parameters = {name.lower(): value for name, value in header.get_params(failobj=[])[1:]}
+    return ContentType(header.get_content_type(), parameters)
+
+
+async def read_json(request: AnyRequest, limit: int) -> bytes:
+    """Read a JSON body of at most `limit` bytes; another Content-Type is 415."""
+    declared = content_type(request)
+    if declared.media_type != "application/json":
+        raise unsupported("This address takes application/json.", Accept="application/json")
+    if declared.parameters.get("charset", "utf-8").lower() not in {"utf-8", "utf8"}:
+        raise unsupported("JSON comes in UTF-8.")
+    return await read_body(request, limit)
+
+
+async def read_body(request: AnyRequest, limit: int) -> bytes:
+    """Read the body, unpacking gzip and zstd. `limit`, in bytes, holds for what arrives and for what it unpacks to."""
+    coding = request.headers.get("content-encoding", "identity").strip().lower()
+    if coding not in {"identity", "gzip", "x-gzip", "zstd"}:
+        raise unsupported("Content-Encoding is one of gzip, zstd.", **{"Accept-Encoding": "gzip, zstd"})
+    body = await _receive(request, limit)
+    return body if coding == "identity" else await asyncio.to_thread(unpack, body, coding, limit)
+
+
+async def _receive(request: AnyRequest, limit: int) -> bytes:
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and (len(length) > _LENGTH_DIGITS or int(length) > limit):
+        raise too_large(limit)
+    body = bytearray()
+    while True:
+        message = cast("HTTPReceiveMessage", await request.receive())
+        if message["type"] == "http.disconnect":
+            raise malformed("The connection was closed before the body was complete.")
+        body += message["body"]
+        if len(body) > limit:
+            raise too_large(limit)
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def unpack(packed: bytes, coding: str, limit: int) -> bytes:
+    """Unpack, stopping one byte past `limit`: a bomb costs no more than a full body."""
+    source = io.BytesIO(packed)
+    try:
+        with _opened(source, coding) as stream:
+            body = stream.read(limit + 1)
+    except (OSError, EOFError, zlib.error, zstandard.ZstdError):
+        raise malformed(f"The body is not {coding}, or is cut short.") from None
+    if len(body) > limit:
+        raise too_large(limit)
+    return body
+
+
+def _opened(source: BinaryIO, coding: str) -> IO[bytes]:
+    if coding == "zstd":
+        unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+        return cast("IO[bytes]", unpacker.stream_reader(source, read_across_frames=True))
+    return cast("IO[bytes]", gzip.GzipFile(fileobj=source))
+
+
+def answer(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response[bytes]:
+    """Answer with JSON; bytes are JSON already."""
+    content = body if isinstance(body, bytes) else msgspec.json.encode(body)
+    return Response(content=content, status_code=status, media_type="application/json", headers=dict(headers or {}))

@@ -1,0 +1,126 @@
+"""Events: one job's log as JSON or as a stream that resumes, and one stream over all of a tenant's jobs."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from litestar import Response, get
+from litestar.response import Stream
+
+from api import sse
+from api.auth import Permission
+from api.bodies import AnyRequest, answer
+from api.event_hub import EventHub, encode_event
+from api.links import base_url
+from api.operations import Answer, Operation
+from api.problem_details import ProblemError, invalid, not_found
+from api.queries import described, read_query
+from api.services import services_of
+from solvers.issues import Issue
+
+_PAGE = 1000
+_MOST_FOLLOWED = 100
+_SEQ_DIGITS = 9
+_STREAM = Answer("A stream of events.", media_type=sse.MEDIA_TYPE)
+
+
+class EventsQuery(msgspec.Struct, frozen=True):
+    """Where to begin."""
+
+    after: Annotated[int, msgspec.Meta(ge=0), described("Leave out events up to this seq, as Last-Event-ID does.")] = 0
+
+
+class TenantEventsQuery(msgspec.Struct, frozen=True):
+    """What to follow."""
+
+    kind: Annotated[str, described("Jobs of this kind only.")] | None = None
+    job: Annotated[
+        tuple[UUID, ...], msgspec.Meta(max_length=_MOST_FOLLOWED), described("Jobs of which everything is told.")
+    ] = ()
+
+
+class EventPage(msgspec.Struct, frozen=True):
+    """Events in order, each with `job_id`, `seq`, `type`, `at` and its own data; next: the page after this one."""
+
+    items: list[dict[str, Any]]
+    next: str | None
+
+
+@get(
+    "/v1/jobs/{job_id:uuid}/events",
+    requires=Permission.READ,
+    operation=Operation(
+        tag="Events",
+        query=EventsQuery,
+        headers=("Last-Event-ID",),
+        answers={200: Answer("The job's events.", EventPage, or_media_type=sse.MEDIA_TYPE)},
+        problems=(429,),
+    ),
+)
+async def show_events(request: AnyRequest, job_id: UUID) -> Response[Any]:
+    """Show a job's events; with `Accept: text/event-stream` follow them to the end."""
+    after = _resume_after(request, read_query(request, EventsQuery))
+    services = services_of(request)
+    tenant: UUID = request.user.tenant
+    async with services.database.transaction(tenant) as transaction:
+        if await transaction.jobs.get(job_id) is None:
+            raise not_found("job")
+        if sse.MEDIA_TYPE in request.headers.get("accept", ""):
+            return open_stream(request, services.hub.follow_job(tenant, job_id, after))
+        events = await transaction.events.after(job_id, after, _PAGE)
+    full = len(events) == _PAGE
+    following = f"{base_url(request)}/v1/jobs/{job_id}/events?after={events[-1].seq}" if full else None
+    return answer(EventPage([msgspec.Raw(encode_event(event)) for event in events], following))  # type: ignore[misc]
+
+
+@get(
+    "/v1/events",
+    requires=Permission.READ,
+    operation=Operation(
+        tag="Events", query=TenantEventsQuery, headers=("Last-Event-ID",), answers={200: _STREAM}, problems=(422, 429)
+    ),
+)
+async def follow_all(request: AnyRequest) -> Stream:
+    """Follow the state changes of all jobs; with `job=a,b` everything of those."""
+    query = read_query(request, TenantEventsQuery)
+    services = services_of(request)
+    tenant: UUID = request.user.tenant
+    position = request.headers.get("last-event-id")
+    async with services.database.transaction(tenant) as transaction:
+        if position is None:
+            position = await transaction.events.now()
+        else:
+            await transaction.events.stream(position, limit=1)  # refuses a position that is none
+    return open_stream(request, services.hub.follow_tenant(tenant, position, query.kind, query.job))
+
+
+def open_stream(request: AnyRequest, frames: Any) -> Stream:
+    """Answer with a stream, or 429 when this process has as many as it may hold."""
+    services = services_of(request)
+    if services.hub.streams >= services.settings.max_streams:
+        detail = "Too many streams are open here; try again shortly."
+        raise ProblemError(429, "too-many-streams", detail, headers={"Retry-After": "5"})
+    return sse.stream(_counted(services.hub, frames))
+
+
+async def _counted(hub: EventHub, frames: Any) -> Any:
+    hub.streams += 1
+    try:
+        async for frame in frames:
+            yield frame
+    finally:
+        hub.streams -= 1
+        await frames.aclose()
+
+
+def _resume_after(request: AnyRequest, query: EventsQuery) -> int:
+    given = request.headers.get("last-event-id")
+    if not given:
+        return query.after
+    if not given.isdecimal() or len(given) > _SEQ_DIGITS:
+        message = "Last-Event-ID is the seq of an event: a whole number."
+        raise invalid([Issue(code="bad_value", pointer="/headers/Last-Event-ID", message=message)])
+    return max(query.after, int(given))
+
+
+ROUTES = [show_events, follow_all]

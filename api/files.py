@@ -1,0 +1,168 @@
+"""A job's files: list them, ask for one more, fetch one through a link that ends."""
+
+import time
+from datetime import datetime
+from typing import Annotated
+from urllib.parse import quote
+from uuid import UUID
+
+import msgspec
+from litestar import Response, get, post
+from litestar.response import Stream
+
+from api.auth import Permission
+from api.bodies import AnyRequest, answer, read_json
+from api.links import base_url
+from api.operations import Answer, Operation
+from api.problem_details import ProblemError, invalid, not_found
+from api.services import services_of
+from milpa.jobs import FileFormat
+from solvers.decode import decode
+from storage.rows import FileRow
+
+
+class JobFileLink(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of a job and where to fetch it. size: bytes; sha256: hex digest of the content."""
+
+    name: str
+    format: FileFormat
+    media_type: str
+    size: int
+    sha256: str
+    created_at: datetime
+    url: str
+
+
+class FileList(msgspec.Struct, frozen=True, kw_only=True):
+    """The files there are, and the formats still being made; `next` is always null."""
+
+    items: list[JobFileLink]
+    pending: list[FileFormat] = []
+    next: str | None = None
+
+
+class FilesRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Formats to make of an ended job."""
+
+    formats: Annotated[list[FileFormat], msgspec.Meta(min_length=1, max_length=8)]
+
+
+class FileLink(msgspec.Struct, frozen=True, array_like=True):
+    """What a signed link holds: one file of one tenant, until a time (seconds since the epoch)."""
+
+    tenant: UUID
+    job_id: UUID
+    name: str
+    until: int
+
+
+async def _list(request: AnyRequest, job_id: UUID) -> FileList:
+    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+        if await transaction.jobs.get(job_id) is None:
+            raise not_found("job")
+        rows = await transaction.files.list(job_id)
+        wanted = await transaction.files.requested(job_id)
+    base = f"{base_url(request)}/v1/jobs/{job_id}/files"
+    return FileList(items=[_link(row, base) for row in rows], pending=wanted.formats if wanted else [])
+
+
+def _link(row: FileRow, base: str) -> JobFileLink:
+    return JobFileLink(**msgspec.structs.asdict(row.public()), url=f"{base}/{quote(row.name)}")
+
+
+@get(
+    "/v1/jobs/{job_id:uuid}/files",
+    requires=Permission.READ,
+    operation=Operation(tag="Files", answers={200: Answer("The files.", FileList)}),
+)
+async def list_files(request: AnyRequest, job_id: UUID) -> Response[bytes]:
+    """List a job's files."""
+    return answer(await _list(request, job_id))
+
+
+@post(
+    "/v1/jobs/{job_id:uuid}/files",
+    requires=Permission.SUBMIT,
+    operation=Operation(
+        tag="Files",
+        body=FilesRequest,
+        answers={202: Answer("The files, and what is pending.", FileList)},
+        problems=(409,),
+    ),
+)
+async def make_files(request: AnyRequest, job_id: UUID) -> Response[bytes]:
+    """Make more files of a succeeded job; formats that are there already are not made again."""
+    services = services_of(request)
+    body = await read_json(request, services.settings.max_body_bytes)
+    decoded = decode(body, FilesRequest)
+    if decoded.value is None:
+        raise invalid(decoded.issues, decoded.total)
+    async with services.database.transaction(request.user.tenant) as transaction:
+        if await transaction.jobs.get(job_id) is None:
+            raise not_found("job")
+        await transaction.files.request(job_id, list(dict.fromkeys(decoded.value.formats)))
+    return answer(await _list(request, job_id), 202, {"Retry-After": "1"})
+
+
+@get(
+    "/v1/jobs/{job_id:uuid}/files/{name:str}",
+    requires=Permission.READ,
+    operation=Operation(
+        tag="Files", answers={302: Answer("Where the file is, for 15 minutes.", headers=("Location",))}
+    ),
+)
+async def fetch_file(request: AnyRequest, job_id: UUID, name: str) -> Response[bytes]:
+    """Lead to a file by a signed link that ends."""
+    services = services_of(request)
+    tenant: UUID = request.user.tenant
+    async with services.database.transaction(tenant) as transaction:
+        row = await transaction.files.get(job_id, name)
+    if row is None:
+        raise not_found("file")
+    seconds = services.settings.link_seconds
+    address = await services.objects.presigned(row.object_key, seconds)
+    if address is None:
+        token = services.file_links.sign(FileLink(tenant, job_id, name, int(time.time()) + seconds))
+        address = f"{base_url(request)}/v1/downloads/{token}"
+    return Response(content=b"", status_code=302, headers={"Location": address, "Cache-Control": "no-store"})
+
+
+@get(
+    "/v1/downloads/{token:str}",
+    requires=Permission.PUBLIC,
+    operation=Operation(
+        tag="Files", answers={200: Answer("The file.", media_type="application/octet-stream")}, problems=(403, 503)
+    ),
+)
+async def download(request: AnyRequest, token: str) -> Stream:
+    """Fetch a file by a signed link: whoever has the link may, until it ends."""
+    services = services_of(request)
+    link = services.file_links.open(token, FileLink)
+    if link is None:
+        raise not_found("file")
+    if link.until < time.time():
+        raise ProblemError(403, "link-expired", "This link has ended; ask the job for its file again.")
+    async with services.database.transaction(link.tenant) as transaction:
+        row = await transaction.files.get(link.job_id, link.name)
+    if row is None:
+        raise not_found("file")
+    try:
+        content = await services.objects.stream(row.object_key)
+    except FileNotFoundError:
+        raise not_found("file") from None
+    headers = {
+        "Content-Disposition": _disposition(row.name),
+        "Content-Length": str(row.size),
+        "Cache-Control": "private, no-store",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+    return Stream(content, media_type=row.media_type, headers=headers)
+
+
+def _disposition(name: str) -> str:
+    """Name the file for saving: plain for old clients, UTF-8 for all others (RFC 6266)."""
+    plain = "".join(char if char.isascii() and (char.isalnum() or char in "-_. ") else "_" for char in name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+ROUTES = [list_files, make_files, fetch_file, download]

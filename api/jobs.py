@@ -1,0 +1,214 @@
+"""Jobs: submit one of any kind, list, look, wait, stop, cancel, retry, delete."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from litestar import Response, delete, get, post
+
+from api.auth import Permission
+from api.bodies import AnyRequest, answer, content_type, read_json
+from api.job_answers import answer_if_changed, answer_job
+from api.kinds import find_kind
+from api.links import base_url, show_job
+from api.listing import JobPage, JobsQuery, list_page
+from api.operations import Answer, Operation
+from api.problem_details import invalid, not_found
+from api.queries import MAX_WAIT_SECONDS, described, idempotency_key, preferred_wait, read_query
+from api.services import services_of
+from api.submissions import Reading, read_submission, request_type, with_key
+from api.tables import read_form
+from milpa.jobs import Job
+from solvers.issues import Issue
+from solvers.registry import AnyKind, all_kinds
+
+ACCEPTED = Answer("The job.", Job, headers=("Location", "Retry-After", "Idempotency-Replayed", "Preference-Applied"))
+
+
+class SubmitQuery(msgspec.Struct, frozen=True):
+    """What a submit takes beside its body."""
+
+    validate_only: Annotated[bool, described("Say what is wrong, and make nothing.")] = False
+
+
+class WaitQuery(msgspec.Struct, frozen=True):
+    """What looking at a job takes."""
+
+    wait: Annotated[float, described("Hold until the job has ended, for so many seconds (30 at most).")] = 0.0
+
+
+class Validation(msgspec.Struct, frozen=True):
+    """All that a submit would say of the body: errors refuse it, warnings are kept with the job."""
+
+    issues: list[Issue]
+
+
+def _submit_route(kind: AnyKind) -> Any:
+    answers = {202: ACCEPTED, 200: Answer("The ended job, its `result` inside; or what `validate_only` found.", dict)}
+
+    @post(
+        f"/v1/{kind.name}/jobs",
+        requires=Permission.SUBMIT,
+        operation=Operation(
+            tag="Jobs",
+            summary=f"Submit a job: {kind.title}.",
+            query=SubmitQuery,
+            headers=("Idempotency-Key", "Prefer"),
+            body=request_type(kind),
+            answers=answers,
+        ),
+        name=f"submit_{kind.name.replace('-', '_')}",
+    )
+    async def submit(request: AnyRequest) -> Response[bytes]:
+        """Submit a job.
+
+        The answer comes once the job is kept; `Prefer: wait=20` waits for its end.
+        """
+        return await _submit(request, kind)
+
+    return submit
+
+
+@post("/v1/{kind:str}/jobs", requires=Permission.SUBMIT, operation=None)
+async def submit_unknown(kind: str) -> Response[bytes]:
+    """Answer a submit of a kind that there is not."""
+    find_kind(kind)
+    raise not_found()
+
+
+async def _submit(request: AnyRequest, kind: AnyKind) -> Response[bytes]:
+    query = read_query(request, SubmitQuery)
+    key = idempotency_key(request)
+    reading = await _read(request, kind)
+    if query.validate_only:
+        return answer(Validation(reading.issues))
+    if reading.new is None:
+        raise invalid(reading.issues, reading.total)
+    services = services_of(request)
+    async with services.database.transaction(request.user.tenant) as transaction:
+        submitted = await transaction.jobs.submit(with_key(reading.new, key))
+    headers = {"Idempotency-Replayed": "true"} if submitted.replayed else {}
+    wait = preferred_wait(request)
+    if wait is None:
+        return answer_job(request, submitted.job, 202, headers)
+    headers["Preference-Applied"] = f"wait={wait:g}"
+    row, result = await services.hub.wait_for_end(request.user.tenant, submitted.job.id, wait)
+    row = row or submitted.job
+    return answer_job(request, row, 200 if row.state.ended else 202, headers, result)
+
+
+async def _read(request: AnyRequest, kind: AnyKind) -> Reading:
+    settings = services_of(request).settings
+    if content_type(request).media_type == "multipart/form-data" and kind.main_table:
+        return await read_form(request, kind, settings)
+    return await read_submission(kind, await read_json(request, settings.max_body_bytes), settings)
+
+
+@get(
+    "/v1/jobs",
+    requires=Permission.READ,
+    operation=Operation(
+        tag="Jobs", query=JobsQuery, answers={200: Answer("A page of jobs.", JobPage, headers=("Link",))}
+    ),
+)
+async def list_jobs(request: AnyRequest) -> Response[bytes]:
+    """List jobs, newest first."""
+    return await list_page(request, read_query(request, JobsQuery))
+
+
+@get(
+    "/v1/jobs/{job_id:uuid}",
+    requires=Permission.READ,
+    operation=Operation(
+        tag="Jobs",
+        query=WaitQuery,
+        headers=("If-None-Match",),
+        answers={
+            200: Answer("The job.", Job, headers=("ETag",)),
+            304: Answer("Nothing has changed.", headers=("ETag",)),
+        },
+    ),
+)
+async def show(request: AnyRequest, job_id: UUID) -> Response[bytes]:
+    """Show a job; `?wait=20` holds until it has ended."""
+    query = read_query(request, WaitQuery)
+    services = services_of(request)
+    if query.wait > 0:
+        wait = min(query.wait, MAX_WAIT_SECONDS)
+        row, _ = await services.hub.wait_for_end(request.user.tenant, job_id, wait)
+    else:
+        async with services.database.transaction(request.user.tenant) as transaction:
+            row = await transaction.jobs.get(job_id)
+    if row is None:
+        raise not_found("job")
+    return answer_if_changed(request, msgspec.json.encode(show_job(row, base_url(request))))
+
+
+@post(
+    "/v1/jobs/{job_id:uuid}/stop",
+    requires=Permission.SUBMIT,
+    operation=Operation(tag="Jobs", answers={202: Answer("The job.", Job)}, problems=(409,)),
+)
+async def stop(request: AnyRequest, job_id: UUID) -> Response[bytes]:
+    """End a job now and keep the best it has found."""
+    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+        row = await transaction.jobs.request_stop(job_id)
+    if row is None:
+        raise not_found("job")
+    return answer_job(request, row, 202)
+
+
+@post(
+    "/v1/jobs/{job_id:uuid}/cancel",
+    requires=Permission.SUBMIT,
+    operation=Operation(tag="Jobs", answers={202: Answer("The job.", Job)}, problems=(409,)),
+)
+async def cancel(request: AnyRequest, job_id: UUID) -> Response[bytes]:
+    """End a job now and keep nothing of it."""
+    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+        row = await transaction.jobs.request_cancel(job_id)
+    if row is None:
+        raise not_found("job")
+    return answer_job(request, row, 202)
+
+
+@post(
+    "/v1/jobs/{job_id:uuid}/retry",
+    requires=Permission.SUBMIT,
+    operation=Operation(tag="Jobs", answers={202: ACCEPTED}, problems=(409,)),
+)
+async def retry(request: AnyRequest, job_id: UUID) -> Response[bytes]:
+    """Make a new job from the same input, for one that failed or was cancelled."""
+    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+        row = await transaction.jobs.resubmit(job_id)
+    if row is None:
+        raise not_found("job")
+    return answer_job(request, row, 202)
+
+
+@delete(
+    "/v1/jobs/{job_id:uuid}",
+    requires=Permission.MANAGE,
+    operation=Operation(tag="Jobs", answers={204: Answer("It is erased.")}, problems=(409,)),
+    status_code=204,
+)
+async def erase(request: AnyRequest, job_id: UUID) -> None:
+    """Erase an ended job, its payloads and its files."""
+    services = services_of(request)
+    async with services.database.transaction(request.user.tenant) as transaction:
+        keys = await transaction.jobs.delete(job_id)
+    if keys is None:
+        raise not_found("job")
+    await services.objects.delete(keys)
+
+
+ROUTES = [
+    *(_submit_route(kind) for kind in all_kinds().values()),
+    submit_unknown,
+    list_jobs,
+    show,
+    stop,
+    cancel,
+    retry,
+    erase,
+]

@@ -1,0 +1,44 @@
+"""Addresses in answers, and a job as the outside sees it. Links lead only to what exists."""
+
+from typing import Any
+
+import msgspec
+
+from api.bodies import AnyRequest
+from milpa.jobs import Job, JobState
+from storage.rows import JobRow
+
+
+class JobWithResult(Job, frozen=True, kw_only=True):
+    """An ended job with its result inside."""
+
+    result: msgspec.Raw
+
+
+def base_url(request: AnyRequest) -> str:
+    """Return what links start with: the public address by setting, else the request's own."""
+    public: str = request.app.state.settings.public_url
+    if public:
+        return public.rstrip("/")
+    host = request.headers.get("host", "localhost")
+    return f"{request.scope['scheme']}://{host}"
+
+
+def job_links(row: JobRow, base: str) -> dict[str, str]:
+    """Return where a job and its parts are; a part that is not there yet has no link."""
+    self = f"{base}/v1/jobs/{row.id}"
+    parts = ["events", "problem"]
+    if row.state is JobState.SUCCEEDED:
+        parts += ["result", "report", "files"]
+    if row.state.ended:
+        parts.append("log")
+    return {"self": self, **{part: f"{self}/{part}" for part in parts}}
+
+
+def show_job(row: JobRow, base: str, result: bytes | None = None) -> Any:
+    """Return a job as answers hold it, with its result inside when given."""
+    job = row.public(job_links(row, base))
+    if result is None:
+        return job
+    fields = {name: getattr(job, name) for name in Job.__struct_fields__}
+    return JobWithResult(**fields, result=msgspec.Raw(result))

@@ -1,0 +1,58 @@
+"""The app: every route, one guard, one way to answer errors."""
+
+from litestar import Litestar
+from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
+
+from api import batches, docs, events, files, health, jobs, kinds, payloads, tenants
+from api.auth import KnownKeys, authorize
+from api.metrics import Metrics
+from api.problem_details import answer_error
+from api.request_id import HEADER, stamp
+from api.services import run_services
+from api.tables import Templates
+from milpa.settings import Settings
+
+_ROUTES = [
+    *kinds.ROUTES,
+    *jobs.ROUTES,
+    *payloads.ROUTES,
+    *events.ROUTES,
+    *files.ROUTES,
+    *batches.ROUTES,
+    *tenants.ROUTES,
+    *health.ROUTES,
+    *docs.ROUTES,
+]
+_EXPOSED = [HEADER, "Location", "Link", "ETag", "Retry-After", "Idempotency-Replayed", "Preference-Applied"]
+
+
+def create_app(settings: Settings) -> Litestar:
+    """Return the API; PostgreSQL and Redis are not asked for before it starts."""
+    metrics = Metrics()
+    state = State(
+        {
+            "settings": settings,
+            "metrics": metrics,
+            "known_keys": KnownKeys(),
+            "templates": Templates(),
+        }
+    )
+    return Litestar(
+        route_handlers=[*_ROUTES, *(health.METRICS_ROUTES if settings.metrics else [])],
+        guards=[authorize],
+        exception_handlers={Exception: answer_error},
+        before_send=[stamp, metrics.observe],
+        lifespan=[run_services],
+        state=state,
+        cors_config=_cors(settings),
+        openapi_config=None,
+        logging_config=None,
+        debug=False,
+    )
+
+
+def _cors(settings: Settings) -> CORSConfig | None:
+    if not settings.cors_origins:
+        return None
+    return CORSConfig(allow_origins=list(settings.cors_origins), expose_headers=_EXPOSED)

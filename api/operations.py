@@ -1,0 +1,42 @@
+"""What a route says of itself beside its code: what it reads and answers. `openapi.json` is made of these."""
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class KindPart(StrEnum):
+    """A JSON that each kind has its own type for."""
+
+    PROBLEM = "problem"
+    SOLUTION = "solution"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One success. body: the type of the JSON, or None where the content is not ours to describe.
+
+    or_media_type: what else the caller may ask for by Accept.
+    """
+
+    description: str
+    body: Any = None
+    media_type: str = "application/json"
+    headers: tuple[str, ...] = ()
+    or_media_type: str = ""
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """What one route reads and answers; the tag groups it.
+
+    problems: statuses beside those that follow from the rest (401, 403, 500 and 503; 404 with an id in the path; 400,
+    413, 415 and 422 with a body; 422 with a query). summary: the first line of the handler's docstring when left out.
+    """
+
+    tag: str
+    answers: dict[int, Answer]
+    summary: str = ""
+    problems: tuple[int, ...] = ()
+    query: type[msgspec.Struct] | None = None
+    headers: tuple[str, ...] = ()
+    body: Any = None

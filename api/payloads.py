@@ -1,0 +1,143 @@
+"""What went into a job and what came out: problem, result, report and log, as they were kept."""
+
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from litestar import Response, get
+
+from api.auth import Permission
+from api.bodies import AnyRequest, answer
+from api.operations import Answer, KindPart, Operation
+from api.problem_details import ProblemError, not_found
+from api.services import services_of
+from milpa.jobs import JobState, Outcome
+from solvers.explain import Explanation
+from solvers.report import Column, Unit
+from storage.rows import JobRow, PayloadName
+
+
+class JobResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a solve found. solution, objective, bound and gap are null when there is none."""
+
+    outcome: Outcome
+    objective: float | None
+    bound: float | None
+    gap: float | None
+    solution: dict[str, Any] | None
+    explanation: Explanation
+    stats: dict[str, Any]
+
+
+Cell = str | float | int | bool | None
+"""A date is text, as RFC 3339 has it."""
+
+
+class ReportFact(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure that matters. name: stable; label: for people; headline: shown first."""
+
+    name: str
+    label: str
+    value: Cell
+    unit: Unit
+    note: str
+    headline: bool
+
+
+class ReportTable(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows under columns; `rows[i][j]` belongs to `columns[j]`. formulas: column name → formula over column names."""
+
+    name: str
+    title: str
+    columns: list[Column]
+    rows: list[list[Cell]]
+    note: str
+    formulas: dict[str, str]
+
+
+class ChartSpec(msgspec.Struct, frozen=True):
+    """A chart as a Vega-Lite specification with its data inside."""
+
+    name: str
+    title: str
+    spec: dict[str, Any]
+
+
+class JobReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What to show of a job: facts, sentences, tables and charts. currency: of amounts of money."""
+
+    title: str
+    subtitle: str
+    currency: str
+    facts: list[ReportFact]
+    sentences: list[str]
+    tables: list[ReportTable]
+    charts: list[ChartSpec]
+
+
+async def _read(request: AnyRequest, job_id: UUID, name: PayloadName) -> tuple[JobRow, bytes | None]:
+    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+        row = await transaction.jobs.get(job_id)
+        if row is None:
+            raise not_found("job")
+        _refuse_too_early(row, name)
+        return row, await transaction.jobs.payload(job_id, name)
+
+
+def _refuse_too_early(row: JobRow, name: PayloadName) -> None:
+    if name == "input" or (name == "log" and row.state.ended) or row.state is JobState.SUCCEEDED:
+        return
+    if row.state.ended:
+        raise ProblemError(409, f"no-{name}", f"A {row.state} job has no {name}.")
+    raise ProblemError(409, "job-not-ended", f"The job is {row.state}; its {name} comes with its end.")
+
+
+async def _answer(request: AnyRequest, job_id: UUID, name: PayloadName) -> Response[bytes]:
+    _, payload = await _read(request, job_id, name)
+    if payload is None:
+        raise not_found(f"{name}: it was removed when its time was over")
+    return answer(payload, headers={"Cache-Control": "private, no-cache"})
+
+
+@get(
+    "/v1/jobs/{job_id:uuid}/problem",
+    requires=Permission.READ,
+    operation=Operation(tag="Jobs", answers={200: Answer("The problem.", KindPart.PROBLEM)}),
+)
+async def show_problem(request: AnyRequest, job_id: UUID) -> Response[bytes]:
+    """Show the problem as solved, with every default filled in."""
+    return await _answer(request, job_id, "input")
+
+
+@get(
+    "/v1/jobs/{job_id:uuid}/result",
+    requires=Permission.READ,
+    operation=Operation(tag="Jobs", answers={200: Answer("The result.", JobResult)}, problems=(409,)),
+)
+async def show_result(request: AnyRequest, job_id: UUID) -> Response[bytes]:
+    """Show what was found, and why it is so."""
+    return await _answer(request, job_id, "result")
+
+
+@get(
+    "/v1/jobs/{job_id:uuid}/report",
+    requires=Permission.READ,
+    operation=Operation(tag="Jobs", answers={200: Answer("The report.", JobReport)}, problems=(409,)),
+)
+async def show_report(request: AnyRequest, job_id: UUID) -> Response[bytes]:
+    """Show the result for people: facts, tables, charts."""
+    return await _answer(request, job_id, "report")
+
+
+@get(
+    "/v1/jobs/{job_id:uuid}/log",
+    requires=Permission.READ,
+    operation=Operation(tag="Jobs", answers={200: Answer("The log.", media_type="text/plain")}, problems=(409,)),
+)
+async def show_log(request: AnyRequest, job_id: UUID) -> Response[bytes]:
+    """Show the solver's log as text."""
+    _, payload = await _read(request, job_id, "log")
+    return Response(content=payload or b"", media_type="text/plain; charset=utf-8")
+
+
+ROUTES = [show_problem, show_result, show_report, show_log]

@@ -1,0 +1,180 @@
+"""The only place where an error becomes HTTP: RFC 9457 `application/problem+json`, always."""
+
+import traceback
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+from api.request_id import request_id
+from milpa.errors import MilpaError, TransientError, UsageError
+from solvers.decode import MAX_ISSUES
+from solvers.issues import Issue, Severity
+
+MEDIA_TYPE = "application/problem+json"
+_log = structlog.get_logger("milpa.api")
+
+
+class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
+    """What an error answer holds. type: what sort of problem, for programs; detail: this one, for people.
+
+    issues: with 422, all that is wrong, at most 1,000 of the `issues_total`.
+    """
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    issues: list[Issue] = []
+    issues_total: int | None = None
+
+
+class ProblemError(Exception):
+    """An answer other than success, decided by a route. slug: the last part of the problem's `type`."""
+
+    def __init__(
+        self,
+        status: int,
+        slug: str,
+        detail: str,
+        *,
+        issues: list[Issue] | None = None,
+        issues_total: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(slug)
+        self.status = status
+        self.slug = slug
+        self.detail = detail
+        self.issues = issues or []
+        self.issues_total = issues_total
+        self.headers = dict(headers or {})
+
+
+def not_found(what: str = "resource") -> ProblemError:
+    """Return a 404 that reads the same whether the thing is missing or another tenant's."""
+    return ProblemError(404, "not-found", f"There is no such {what}.")
+
+
+def invalid(issues: Iterable[Issue], total: int | None = None) -> ProblemError:
+    """Return a 422 with every issue, errors before warnings and each part in its order."""
+    listed = sorted(issues, key=lambda issue: issue.severity is not Severity.ERROR)
+    total = max(total or 0, len(listed))
+    detail = "One thing is wrong; see issues." if total == 1 else f"{total} things are wrong; see issues."
+    return ProblemError(422, "validation", detail, issues=listed[:MAX_ISSUES], issues_total=total)
+
+
+def too_large(limit: int) -> ProblemError:
+    """Return a 413 that names the limit, in bytes."""
+    return ProblemError(413, "body-too-large", f"The body is larger than {limit:,} bytes, unpacked.")
+
+
+def unsupported(detail: str, **headers: str) -> ProblemError:
+    """Return a 415."""
+    return ProblemError(415, "unsupported-media-type", detail, headers=headers)
+
+
+def malformed(detail: str) -> ProblemError:
+    """Return a 400 for a body that cannot be read at all."""
+    return ProblemError(400, "malformed-body", detail)
+
+
+_USAGE_STATUS: Mapping[str, int] = {
+    "malformed_json": 400,
+    "job_ended": 409,
+    "job_not_ended": 409,
+    "not_retryable": 409,
+    "input_gone": 409,
+    "report_gone": 409,
+    "job_without_report": 409,
+    "idempotency_conflict": 422,
+}
+"""Which status a UsageError's code has; others are 422."""
+
+_HTTP_SLUGS: Mapping[int, str] = {
+    400: "bad-request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not-found",
+    405: "method-not-allowed",
+    413: "body-too-large",
+    415: "unsupported-media-type",
+    429: "too-many-requests",
+    503: "unavailable",
+}
+
+_HTTP_DETAILS: Mapping[int, str] = {
+    400: "The request cannot be understood.",
+    404: "There is nothing at this address.",
+    405: "This address does not take that method; see the Allow header.",
+}
+
+
+def to_problem(error: Exception) -> ProblemError:
+    """Decide what an exception is to the caller; whatever is not known is a fault of ours."""
+    match error:
+        case ProblemError():
+            return error
+        case UsageError():
+            return ProblemError(_USAGE_STATUS.get(error.code, 422), error.code.replace("_", "-"), error.message)
+        case TransientError():
+            detail = "A part that Milpa needs is away for the moment; nothing was accepted. Try again."
+            return ProblemError(503, "unavailable", detail, headers={"Retry-After": "2"})
+        case HTTPException() if error.status_code in _HTTP_SLUGS:
+            status = error.status_code
+            detail = _HTTP_DETAILS.get(status, HTTPStatus(status).phrase + ".")
+            return ProblemError(status, _HTTP_SLUGS[status], detail, headers=error.headers or {})
+        case _:
+            return ProblemError(500, "internal", "Milpa made a mistake; it was logged with this request's id.")
+
+
+def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Answer an exception as a problem; log faults (5xx) once, with the request's id."""
+    problem = to_problem(error)
+    identity = request_id(request.scope)
+    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        _log_fault(error, problem, identity, request.scope.get("path_template", ""))
+    body = ProblemDetails(
+        type=f"/problems/{problem.slug}",
+        title=HTTPStatus(problem.status).phrase,
+        status=problem.status,
+        detail=problem.detail,
+        request_id=identity,
+        issues=problem.issues,
+        issues_total=problem.issues_total,
+    )
+    return Response(
+        content=msgspec.json.encode(body), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers
+    )
+
+
+def _log_fault(error: Exception, problem: ProblemError, identity: str, route: str) -> None:
+    """Log what broke and where, without the exception's text: a library may quote the caller's data in it."""
+    known = {"code": error.code, "reason": error.message} if isinstance(error, MilpaError) else {}
+    log = _log.error if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR else _log.warning
+    log(
+        "request failed",
+        request_id=identity,
+        status=problem.status,
+        route=route,
+        error=[type(link).__qualname__ for link in _chain(error)],
+        where=[where for link in _chain(error) for where in _frames(link)],
+        **known,
+    )
+
+
+def _chain(error: BaseException | None) -> list[BaseException]:
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
+
+
+def _frames(error: BaseException) -> list[str]:
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]

@@ -1,0 +1,82 @@
+"""Query parameters and request headers as types: every mistake at once, as 422 with `/query/<name>` pointers."""
+
+import re
+from functools import cache
+from typing import Any, TypeVar, get_origin
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from api.bodies import AnyRequest
+from api.problem_details import ProblemError, invalid
+from solvers.issues import Issue, pointer
+
+
+def described(text: str) -> msgspec.Meta:
+    """Return what a parameter's type says of itself in the API's description."""
+    return msgspec.Meta(description=text)
+
+
+Q = TypeVar("Q", bound=msgspec.Struct)
+MAX_WAIT_SECONDS = 30.0
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,9})\"?\s*(?:$|[,;])", re.IGNORECASE)
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@cache
+def _fields(type_: type[msgspec.Struct]) -> dict[str, Any]:
+    return {field.encode_name: field.type for field in msgspec.structs.fields(type_)}
+
+
+def read_query(request: AnyRequest, type_: type[Q]) -> Q:
+    """Read the query string as `type_`. Tuples take commas and repeats; an unknown parameter is an issue too."""
+    given: dict[str, list[str]] = {}
+    for name, text in parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True):
+        given.setdefault(name, []).append(text)
+    fields = _fields(type_)
+    values: dict[str, Any] = {}
+    issues: list[Issue] = []
+    for name, texts in given.items():
+        try:
+            values[name] = _convert(texts, fields[name])
+        except KeyError:
+            issues.append(_issue("unknown_field", name, f"There is no parameter {name!r} here."))
+        except msgspec.ValidationError as error:
+            issues.append(_issue("bad_value", name, str(error)))
+    if issues:
+        raise invalid(issues)
+    return msgspec.convert(values, type_)
+
+
+def _convert(texts: list[str], type_: Any) -> Any:
+    if any("\x00" in text for text in texts):
+        raise msgspec.ValidationError("The character NUL is not allowed")
+    if get_origin(type_) is tuple:
+        return msgspec.convert([part for text in texts for part in text.split(",")], type_, strict=False)
+    if len(texts) > 1:
+        raise msgspec.ValidationError("Given more than once")
+    return msgspec.convert(texts[0], type_, strict=False)
+
+
+def bad_parameter(name: str, message: str, code: str = "bad_value") -> ProblemError:
+    """Return a 422 for one query parameter."""
+    return invalid([_issue(code, name, message)])
+
+
+def _issue(code: str, name: str, message: str) -> Issue:
+    return Issue(code=code, pointer=pointer("query", name), message=message)
+
+
+def preferred_wait(request: AnyRequest) -> float | None:
+    """Return the seconds of `Prefer: wait=…` (RFC 7240), 30 at most; None when the caller would not wait."""
+    found = _WAIT.search(request.headers.get("prefer", ""))
+    return min(float(found[1]), MAX_WAIT_SECONDS) if found else None
+
+
+def idempotency_key(request: AnyRequest) -> str | None:
+    """Return the Idempotency-Key: 1 to 255 visible ASCII characters, or 422."""
+    key: str | None = request.headers.get("idempotency-key")
+    if key is not None and not _KEY.fullmatch(key):
+        message = "Idempotency-Key is 1 to 255 visible ASCII characters."
+        raise invalid([Issue(code="bad_value", pointer="/headers/Idempotency-Key", message=message)])
+    return key

@@ -1,0 +1,65 @@
+"""What the routes work with: opened when the app starts, closed when it ends."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import msgspec
+from litestar import Litestar
+from litestar.connection import ASGIConnection
+from redis.asyncio import Redis
+
+from api.event_hub import EventHub
+from api.signing import Signer
+from milpa.settings import Settings
+from storage.dispatch import Dispatcher
+from storage.objects import ObjectStore
+from storage.queue import Queue
+from storage.signals import Signals
+from storage.transaction import Database
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """The parts of a running API."""
+
+    settings: Settings
+    redis: Redis
+    database: Database
+    objects: ObjectStore
+    hub: EventHub
+    cursors: Signer
+    file_links: Signer
+
+
+@asynccontextmanager
+async def run_services(app: Litestar) -> AsyncIterator[None]:
+    """Open every part, hand them to the routes, close them in reverse."""
+    settings: Settings = app.state.settings
+    async with AsyncExitStack() as stack:
+        redis = Redis.from_url(settings.redis_url.reveal())
+        stack.push_async_callback(redis.aclose)
+        database = await Database.connect(settings, redis)
+        stack.push_async_callback(database.close)
+        dispatcher = Dispatcher(database, Queue(redis))
+        stack.push_async_callback(dispatcher.close)
+        database.on_waiting(dispatcher.wake)
+        hub = EventHub(database, database.signals or Signals(redis))
+        stack.push_async_callback(hub.close)
+        await hub.start()
+        signing_key = settings.signing_key.reveal()
+        app.state.services = Services(
+            settings=settings,
+            redis=redis,
+            database=database,
+            objects=ObjectStore(settings),
+            hub=hub,
+            cursors=Signer(signing_key, "cursor"),
+            file_links=Signer(signing_key, "file link"),
+        )
+        yield
+
+
+def services_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Services:
+    """Return the parts that this request works with."""
+    services: Services = connection.app.state.services
+    return services

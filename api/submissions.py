@@ -1,0 +1,154 @@
+"""A submitted body becomes a typed problem and a `NewJob`, or every issue at once."""
+
+import asyncio
+from collections.abc import Callable
+from functools import cache
+from hashlib import sha256
+from typing import Annotated, Any, Literal, cast
+
+import msgspec
+
+from api.bodies import HEAVY_BYTES
+from milpa.jobs import FileFormat, JobOptions, Priority
+from milpa.settings import Settings
+from solvers.decode import Decoded, convert, decode
+from solvers.issues import Issue, has_errors, pointer
+from solvers.registry import AnyKind
+from storage.rows import Idempotency, NewJob
+
+Line = Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00]*$")]
+Tag = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
+
+
+class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every submit may say beside the problem.
+
+    files: made with the job; more can be made later. reuse: answer at once from an earlier job with the same problem
+    and options, where there is one.
+    """
+
+    options: JobOptions = JobOptions()
+    files: Annotated[list[FileFormat], msgspec.Meta(max_length=8)] = []
+    name: Line | None = None
+    tags: Annotated[list[Tag], msgspec.Meta(max_length=20)] = []
+    priority: Priority = Priority.INTERACTIVE
+    reuse: bool = False
+
+
+class Reading(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a body: a job to submit, unless an issue is an error. total: issues there are in all."""
+
+    new: NewJob | None
+    issues: list[Issue]
+    total: int
+
+
+def pascal(kind_name: str) -> str:
+    """Return a kind's name as types spell it.
+
+    >>> pascal("deal-picker")
+    'DealPicker'
+    """
+    return "".join(part.capitalize() for part in kind_name.split("-"))
+
+
+@cache
+def request_type(kind: AnyKind) -> type[JobRequest]:
+    """Return the type of a kind's submit body, its problem included."""
+    return _define(f"{pascal(kind.name)}JobRequest", [("problem", kind.problem)], kind)
+
+
+@cache
+def batch_item_type(kind: AnyKind) -> type[JobRequest]:
+    """Return the same type as an entry of a batch: with the kind's name inside."""
+    return _define(f"{pascal(kind.name)}BatchItem", [("kind", Literal[kind.name]), ("problem", kind.problem)], kind)
+
+
+def _define(name: str, fields: list[tuple[str, Any]], kind: AnyKind) -> type[JobRequest]:
+    namespace = {"__doc__": f"{kind.title}: a job to submit. {JobRequest.__doc__}"}
+    type_ = msgspec.defstruct(
+        name,
+        fields,
+        bases=(JobRequest,),
+        namespace=namespace,
+        module=__name__,
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
+    return cast("type[JobRequest]", type_)
+
+
+async def read_submission(kind: AnyKind, body: bytes, settings: Settings) -> Reading:
+    """Read a submit body: decode, check, encode anew. MalformedJSON: it is no JSON."""
+    return await _off_loop(len(body), lambda: _read(kind, request_type(kind), body, settings))
+
+
+async def read_batch_item(kind: AnyKind, body: bytes, settings: Settings) -> Reading:
+    """Read one entry of a batch, as `read_submission` does."""
+    return await _off_loop(len(body), lambda: _read(kind, batch_item_type(kind), body, settings))
+
+
+async def read_merged(kind: AnyKind, job: dict[str, Any], settings: Settings, size: int) -> Reading:
+    """Read a submit body given as plain values, once its table was put in; size: of what came in, in bytes."""
+    return await _off_loop(size, lambda: _check(kind, convert(job, request_type(kind)), settings))
+
+
+async def _off_loop(size: int, read: Callable[[], Reading]) -> Reading:
+    return read() if size <= HEAVY_BYTES else await asyncio.to_thread(read)
+
+
+def _read(kind: AnyKind, type_: type[JobRequest], body: bytes, settings: Settings) -> Reading:
+    return _check(kind, decode(body, type_, max_depth=settings.max_json_depth), settings)
+
+
+def _check(kind: AnyKind, decoded: Decoded[Any], settings: Settings) -> Reading:
+    request = decoded.value
+    if request is None:
+        return Reading(new=None, issues=decoded.issues, total=decoded.total)
+    issues = _check_options(request.options, settings)
+    issues += [
+        msgspec.structs.replace(issue, pointer="/problem" + issue.pointer) for issue in kind.check(request.problem)
+    ]
+    new = None if has_errors(issues) else _new_job(kind, request, issues)
+    return Reading(new=new, issues=issues, total=len(issues))
+
+
+def _check_options(options: JobOptions, settings: Settings) -> list[Issue]:
+    limit = settings.max_time_limit_seconds
+    if options.time_limit_seconds is None or options.time_limit_seconds <= limit:
+        return []
+    at = pointer("options", "time_limit_seconds")
+    return [Issue(code="out_of_range", pointer=at, message=f"The longest time limit here is {limit:g} seconds.")]
+
+
+def _new_job(kind: AnyKind, request: Any, warnings: list[Issue]) -> NewJob:
+    return NewJob(
+        kind=kind.name,
+        kind_version=kind.version,
+        input=msgspec.json.encode(request.problem),
+        options=request.options,
+        files=list(dict.fromkeys(request.files)),
+        name=request.name,
+        tags=list(dict.fromkeys(request.tags)),
+        priority=request.priority,
+        warnings=[msgspec.to_builtins(issue) for issue in warnings],
+        reuse=request.reuse,
+    )
+
+
+def with_key(new: NewJob, key: str | None) -> NewJob:
+    """Return the job with its idempotency key. Bodies are the same when they mean the same job, however written."""
+    if key is None:
+        return new
+    return msgspec.structs.replace(new, idempotency=Idempotency(key, body_hash([new])))
+
+
+def body_hash(jobs: list[NewJob], *more: object) -> bytes:
+    """Return a hash of what was asked for (32 bytes)."""
+    digest = sha256(msgspec.json.encode(more))
+    for job in jobs:
+        asked = (job.kind, job.options, job.files, job.name, job.tags, job.priority, job.reuse, len(job.input))
+        digest.update(msgspec.json.encode(asked))
+        digest.update(job.input)
+    return digest.digest()

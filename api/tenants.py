@@ -1,0 +1,60 @@
+"""Who I am."""
+
+from uuid import UUID
+
+import msgspec
+from litestar import Response, get
+
+from api.auth import GRANTS, Permission
+from api.bodies import AnyRequest, answer
+from api.operations import Answer, Operation
+from api.services import services_of
+from storage.rows import Role
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """What one request may be: bodies in bytes, unpacked; time limits of a solve in seconds."""
+
+    body_bytes: int
+    upload_bytes: int
+    time_limit_seconds: float
+
+
+class Me(msgspec.Struct, frozen=True, kw_only=True):
+    """Who is asking: tenant, key, role, what the role allows here, and the limits that hold."""
+
+    tenant_id: UUID
+    key_id: str
+    key_name: str
+    role: Role
+    permissions: list[Permission]
+    limits: Limits
+
+
+@get(
+    "/v1/me",
+    requires=Permission.READ,
+    operation=Operation(tag="Service", answers={200: Answer("You.", Me)}),
+    sync_to_thread=False,
+)
+def show_me(request: AnyRequest) -> Response[bytes]:
+    """Tell who is asking, and what they may do."""
+    principal = request.user
+    settings = services_of(request).settings
+    limits = Limits(
+        body_bytes=settings.max_body_bytes,
+        upload_bytes=settings.max_upload_bytes,
+        time_limit_seconds=settings.max_time_limit_seconds,
+    )
+    me = Me(
+        tenant_id=principal.tenant,
+        key_id=principal.subject,
+        key_name=principal.name,
+        role=principal.role,
+        permissions=sorted(permission for permission in GRANTS[principal.role] if principal.may(permission)),
+        limits=limits,
+    )
+    return answer(me)
+
+
+ROUTES = [show_me]

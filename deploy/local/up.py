@@ -2,6 +2,8 @@
 
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 
 from rich.console import Console
@@ -12,17 +14,24 @@ from deploy.local.stack import LocalStack, Tell, running
 
 def up(folders: DataDir, host: str, port: int, workers: int, console: Console) -> None:
     """Run the stack until SIGINT or SIGTERM; a second one ends the wait for running work."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    console.print(f"[bold]Milpa {version('milpa')}[/]  [dim]all state in {folders.root}[/]")
+    console.print(f"[bold]Milpa {version('milpa')}[/]  [dim]all state in {folders.root}[/]", highlight=False)
     began = time.perf_counter()
+    with interruptible(console), running(folders, host, port, workers, teller(console)) as stack:
+        _greet(stack, time.perf_counter() - began, console)
+        try:
+            stack.watch()
+        except KeyboardInterrupt:
+            console.print("\nStopping: running jobs finish or go back to the queue. [dim]Ctrl-C again: at once.[/]")
+            raise
+
+
+@contextmanager
+def interruptible(console: Console) -> Iterator[None]:
+    """Let SIGTERM and a closed terminal end what is inside as Ctrl-C does, and say so at the end."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     try:
-        with running(folders, host, port, workers, teller(console)) as stack:
-            _greet(stack, time.perf_counter() - began, console)
-            try:
-                stack.watch()
-            except KeyboardInterrupt:
-                console.print("\nStopping: running jobs finish or go back to the queue. [dim]Ctrl-C again: at once.[/]")
-                raise
+        yield
     except KeyboardInterrupt:
         console.print("Stopped. Everything is kept.")
 

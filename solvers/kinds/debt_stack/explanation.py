@@ -1,0 +1,167 @@
+"""Why a funding is the cheapest, what would change it, and, when there is none, what stands in its way."""
+
+import math
+
+import msgspec
+
+from solvers.backends.conflicts import conflict
+from solvers.backends.linear import Price
+from solvers.explain import ConstraintReport, DualKind, Explanation, ReducedCost, Repair, WhatIf
+from solvers.kinds.debt_stack.fields import Field, fields_of
+from solvers.kinds.debt_stack.formulation import Funding, separable
+from solvers.kinds.debt_stack.prices import prices_of
+from solvers.kinds.debt_stack.problem import Problem, Solution
+from solvers.kinds.debt_stack.search import Settled, cheapest
+from solvers.kinds.debt_stack.words import of_conflict, of_funding, value_in_words
+from solvers.limits import SolveLimits
+from solvers.report import Unit
+
+_TIGHT = 1e-8
+"""Of the purchase's cost for money, else of 1: the slack below which a constraint binds."""
+_NO_CHANGE = 1e-9
+"""Of the cost: a change below that is rounding."""
+_WHAT_IFS = 6
+_HALVINGS = 60
+
+
+def explain(
+    parts: Funding, settled: Settled, solution: Solution, dual_kind: DualKind, limits: SolveLimits
+) -> Explanation:
+    """Return what the limits of a funding are worth, and the most valuable changes of them."""
+    problem, fields = parts.problem, fields_of(parts.problem)
+    prices = prices_of(parts, settled, fields)
+    activities = _activities(problem, solution)
+    constraints = [_constraint(problem.cost, field, activities[field.name], prices.get(field.name)) for field in fields]
+    why = Explanation(
+        dual_kind=dual_kind,
+        constraints=constraints,
+        reduced_costs=_reduced_costs(parts, settled) if dual_kind is DualKind.LP else [],
+        what_if=_what_if(problem, fields, prices, solution.annual_cost, limits),
+    )
+    return msgspec.structs.replace(why, sentences=of_funding(problem, solution, fields, why))
+
+
+def explain_infeasible(parts: Funding, limits: SolveLimits) -> Explanation:
+    """Return which constraints can't hold together, and single relaxations that were solved and work."""
+    model = separable(parts)
+    rows = {model.row_names[row] for row in conflict(model, limits)}
+    fields = fields_of(parts.problem)
+    opposed = [field for field in fields if field.name in rows and field.path != ("purchase_price",)]
+    candidates = {field.path: field for field in [*opposed, fields[0]]}
+    repairs = [repair for field in candidates.values() if (repair := _repair(parts.problem, field, limits))]
+    return Explanation(
+        conflicts=[field.name for field in opposed],
+        repairs=repairs,
+        sentences=of_conflict(opposed, repairs),
+    )
+
+
+def _constraint(cost: float, field: Field, activity: float | None, price: Price | None) -> ConstraintReport:
+    """Report a constraint; price: None where it is not in force, as of a tranche that is not drawn."""
+    slack = None if activity is None or price is None else field.relax * (field.limit - activity)
+    scale = cost if field.unit is Unit.MONEY else 1.0
+    exact = price is not None and not field.is_coefficient
+    return ConstraintReport(
+        name=field.name,
+        label=field.label,
+        activity=activity,
+        limit=field.limit,
+        slack=slack,
+        binding=slack is not None and slack <= _TIGHT * scale,
+        shadow_price=0.0 if price is None else price.slope,
+        valid_from=price.valid_from(field.limit) if price and exact else None,
+        valid_to=price.valid_to(field.limit) if price and exact else None,
+    )
+
+
+def _activities(problem: Problem, solution: Solution) -> dict[str, float | None]:
+    """Return where the funding stands, by constraint, in the field's unit; null where there is nothing to measure."""
+    sources = {source.id: source for source in solution.sources}
+    ranks = {tranche.id: tranche.seniority for tranche in problem.tranches}
+    activities: dict[str, float | None] = {
+        "purchase_price": problem.purchase_price,
+        "ltv": solution.ltv,
+        "equity_available": solution.equity,
+        "equity_min_share": solution.equity / solution.uses.total,
+    }
+    activities |= {f"dscr:{name}": ratio for name, ratio in solution.dscr.items()}
+    for name, rank in ranks.items():
+        source = sources.get(name)
+        amount = source.amount if source else 0.0
+        debt = sum(other.amount for other in solution.sources if ranks[other.id] <= rank)
+        activities[f"max_amount:{name}"] = activities[f"min_amount:{name}"] = amount
+        activities[f"ltv:{name}"] = debt / problem.value
+        activities[f"hedge:{name}"] = source.hedged / amount if source else None
+    return activities
+
+
+def _reduced_costs(parts: Funding, settled: Settled) -> list[ReducedCost]:
+    """Return what each unit of a tranche that is not drawn would add to the cost, money a year per unit of money."""
+    costs, x = settled.answer.reduced_costs, settled.answer.point
+    if costs is None:
+        return []
+    undrawn = [k for k in range(parts.size) if x[k] <= _TIGHT * parts.problem.cost and costs[k] > 0]
+    return [ReducedCost(parts.problem.tranches[k].id, float(costs[k])) for k in undrawn]
+
+
+def _what_if(
+    problem: Problem, fields: list[Field], prices: dict[str, Price], cost: float, limits: SolveLimits
+) -> list[WhatIf]:
+    """Return the relaxations that save most, each solved; at most one per problem field."""
+    tried: dict[tuple[str, ...], WhatIf] = {}
+    for field in fields:
+        price = prices.get(field.name)
+        value = _a_step_looser(field)
+        if price is None or abs(price.slope * (value - field.limit)) <= _NO_CHANGE * cost or field.path in tried:
+            continue
+        changed = cheapest(field.change(problem, value), limits)
+        if changed is None or cost - changed <= _NO_CHANGE * cost:
+            continue
+        exact = not field.is_coefficient
+        tried[field.path] = WhatIf(
+            label=f"{field.label}: {value_in_words(problem, field, value)}",
+            patch=field.patch(value),
+            expected_change=changed - cost,
+            valid_from=price.valid_from(field.limit) if exact else None,
+            valid_to=price.valid_to(field.limit) if exact else None,
+        )
+    return sorted(tried.values(), key=lambda one: one.expected_change)[:_WHAT_IFS]
+
+
+def _a_step_looser(field: Field) -> float:
+    """Return the field's value after a step that people would talk about: a tenth of an amount, 5 points of a share."""
+    if field.path == ("purchase_price",):
+        return round(0.99 * field.limit, 2)
+    step = 0.1 * field.limit if field.unit is Unit.MONEY else 0.05
+    stepped = round(field.limit + field.relax * step, 6)
+    return min(stepped, field.loosest) if field.relax > 0 else max(stepped, field.loosest)
+
+
+def _repair(problem: Problem, field: Field, limits: SolveLimits) -> Repair | None:
+    """Return the least relaxation of one field alone that was solved and works, by halving; None: none does."""
+
+    def works(value: float) -> bool:
+        return cheapest(field.change(problem, value), limits) is not None
+
+    if not works(field.loosest):
+        return None
+    step = 0.01 if field.unit is Unit.MONEY else 1e-6
+    bad, good = field.limit, field.loosest
+    for _ in range(_HALVINGS):
+        if abs(good - bad) <= step / 2:
+            break
+        middle = (bad + good) / 2
+        bad, good = (bad, middle) if works(middle) else (middle, good)
+    value = _rounded_looser(field, good, step)
+    if not works(value):
+        value = good
+    return Repair(
+        label=f"{field.label}: {value_in_words(problem, field, value)}",
+        patch=field.patch(value),
+        cost=abs(value - field.limit),
+    )
+
+
+def _rounded_looser(field: Field, value: float, step: float) -> float:
+    towards = math.ceil if field.relax > 0 else math.floor
+    return round(towards(value / step) * step, 6)

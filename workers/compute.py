@@ -9,12 +9,10 @@ import ctypes
 import gc
 import io
 import os
-import re
 import signal
 import sys
 import time
 import traceback
-import unicodedata
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
@@ -23,7 +21,6 @@ from typing import Any, Generic, TypeVar
 import msgspec
 
 from milpa.errors import FatalError, MilpaError, TransientError, UsageError
-from milpa.jobs import FileFormat
 from solvers.explain import Explanation
 from solvers.limits import SolveLimits
 from solvers.progress import Progress
@@ -106,7 +103,7 @@ def solve(kind: AnyKind, task: Solve, progress: Progress) -> Solved:
         solve_seconds=seconds,
         result=_result_payload(result),
         report=_report_payload(report),
-        files=_files(report, task.formats, _stem(task)),
+        files=_files(report, task),
     )
 
 
@@ -125,7 +122,7 @@ def render(kind: AnyKind, task: Render, progress: Progress) -> Rendered:
         explanation=payload.explanation,
         stats=payload.stats,
     )
-    return Rendered(_files(_describe(kind, problem, result, task.title), task.formats, _stem(task)))
+    return Rendered(_files(_describe(kind, problem, result, task.title), task))
 
 
 def _kind(name: str, kinds: Mapping[str, AnyKind]) -> AnyKind:
@@ -197,22 +194,12 @@ def _report_payload(report: Report) -> bytes:
     )
 
 
-def _files(report: Report, formats: list[FileFormat], stem: str) -> list[File]:
+def _files(report: Report, task: Task) -> list[File]:
     return [
         File(file.name, file.format, file.media_type, file.data)
-        for format_ in dict.fromkeys(formats)
-        for file in renderers.render(report, format_, stem=stem)
+        for format_ in dict.fromkeys(task.formats)
+        for file in renderers.render(report, format_, stem=f"{task.kind} {task.title}")
     ]
-
-
-def _stem(task: Task) -> str:
-    """Return how the files' names begin: the job's name in plain letters, or the kind's.
-
-    >>> _stem(Render(kind="deal-picker", problem=b"", result=b"", title="Q3 Élan / shortlist"))
-    'q3-elan-shortlist'
-    """
-    plain = unicodedata.normalize("NFKD", task.title).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:60].strip("-") or task.kind
 
 
 def _blame(error: MilpaError) -> Blame:
@@ -247,7 +234,8 @@ def _log_by_line() -> None:
 
 
 def _warm(kinds: Mapping[str, AnyKind]) -> None:
-    """Import every kind's model now, and keep the garbage collector from walking all that again."""
+    """Import every kind's model and every renderer now, and keep the garbage collector from walking all that again."""
+    renderers.warm()
     for kind in kinds.values():
         _ = kind.solve, kind.verify
     gc.collect()

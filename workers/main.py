@@ -70,7 +70,6 @@ async def _open(settings: Settings, kinds: str, stack: AsyncExitStack) -> tuple[
     stack.push_async_callback(database.close)
     dispatcher = Dispatcher(database, Queue(rings))
     stack.push_async_callback(dispatcher.close)
-    database.on_waiting(dispatcher.wake)
     context = WorkerContext(
         id=new_id(),
         settings=settings,

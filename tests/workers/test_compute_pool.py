@@ -20,7 +20,7 @@ from workers.protocol import Blame, Failed, Limits, Render, Rendered, Solve, Sol
 
 KINDS = "tests.workers.kinds"
 SETTINGS = Settings(
-    interactive_slots=1, batch_slots=1, child_memory_bytes=400_000_000, stop_grace_seconds=0.4, child_max_jobs=1000
+    interactive_slots=1, batch_slots=1, child_memory_bytes=800_000_000, stop_grace_seconds=0.4, child_max_jobs=1000
 )
 
 
@@ -107,7 +107,7 @@ async def test_a_warm_start_reaches_the_kind_and_a_strange_one_is_left_out(pool:
 async def test_asked_files_come_with_the_answer_and_can_be_made_later_from_what_was_kept(pool: ComputePool) -> None:
     work = msgspec.structs.replace(task("answer"), formats=[FileFormat.CSV, FileFormat.XLSX], title="Q3 Élan / list")
     answer = await solved(pool, work)
-    assert [file.name for file in answer.files] == ["q3-elan-list.csv", "q3-elan-list.xlsx"]
+    assert [file.name for file in answer.files] == ["probe-q3-elan-list.csv", "probe-q3-elan-list.xlsx"]
     assert answer.report is not None
     assert msgspec.json.decode(answer.report)["title"] == "Q3 Élan / list"
     assert answer.result is not None
@@ -307,7 +307,7 @@ async def test_a_child_whose_memory_has_grown_is_replaced() -> None:
     try:
         await pool.start()
         before = await pid(pool)
-        await solved(pool, task("keep", value=150e6))
+        await solved(pool, task("keep", value=250e6))
         async with asyncio.timeout(60):
             while await pid(pool) == before:
                 pass

@@ -1,1 +1,1 @@
-"""Tables in: CSV, XLSX and Parquet become the rows of a problem. Runs as a throwaway process: `python -m solvers.rows`."""
+"""Tables in: CSV, XLSX and Parquet become the rows of a problem, in a process of its own: `python -m solvers.rows`."""

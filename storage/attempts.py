@@ -1,13 +1,15 @@
 """An attempt at a job: claim, heartbeat, finish, retry, crash, release. Every verb is one guarded statement."""
 
-from typing import Any
+from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import text
 
 from milpa.jobs import EventType, JobError, JobProgress, JobState
+from storage.give_back import give_back
+from storage.job_reader import JobReader
 from storage.rows import Claim, ClaimRef, Ending, Heartbeat
-from storage.session import Session, payload_context, read_job, to_json
+from storage.session import payload_context, read_job, to_json
 
 _CLAIM = text("""
 WITH job AS (
@@ -28,25 +30,25 @@ LEFT JOIN payloads AS warm ON warm.job_id = job.parent_id AND warm.name = 'resul
 """)
 
 _HEARTBEAT = text("""
-WITH job AS (
+WITH held AS (
     SELECT id, CAST(:event AS text) IS NOT NULL
                AND coalesce(progress_logged_at <= now() - interval '1 second', true) AS log
     FROM jobs
     WHERE id = :job AND attempt = :attempt AND state = 'running' AND lease_until > now()
     FOR UPDATE
-), beat AS (
+), job AS (
     UPDATE jobs
     SET lease_until = now() + make_interval(secs => :lease),
         progress = coalesce(CAST(:progress AS jsonb), progress),
-        progress_logged_at = CASE WHEN job.log THEN now() ELSE progress_logged_at END,
-        last_seq = last_seq + CASE WHEN job.log THEN 1 ELSE 0 END
-    FROM job WHERE jobs.id = job.id
-    RETURNING jobs.*, job.log
+        progress_logged_at = CASE WHEN log THEN now() ELSE progress_logged_at END,
+        last_seq = last_seq + CAST(log AS int)
+    FROM held WHERE jobs.id = held.id
+    RETURNING jobs.*, log
 ), told AS (
     INSERT INTO job_events (tenant_id, job_id, seq, type, data)
-    SELECT tenant_id, id, last_seq, :event, coalesce(CAST(:progress AS jsonb), '{}') FROM beat WHERE log
+    SELECT tenant_id, id, last_seq, :event, coalesce(CAST(:progress AS jsonb), '{}') FROM job WHERE log
 )
-SELECT stop_requested_at IS NOT NULL AS stop, cancel_requested_at IS NOT NULL AS cancel, last_seq, log FROM beat
+SELECT stop_requested_at IS NOT NULL AS stop, cancel_requested_at IS NOT NULL AS cancel, last_seq, log FROM job
 """)
 
 _FINISH = text("""
@@ -76,28 +78,11 @@ WITH job AS (
 SELECT last_seq FROM job
 """)
 
-_GIVE_BACK = text("""
-WITH job AS (
-    SELECT id,
-           error_count + CAST(:errors AS int) AS errors,
-           crash_count + CAST(:crashes AS int) AS crashes,
-           CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
-                WHEN :errors > 0 AND error_count + :errors >= :max_errors THEN 'failed'
-                WHEN :crashes > 0 AND crash_count + :crashes >= :max_crashes THEN 'failed'
-                WHEN stop_requested_at IS NOT NULL THEN 'succeeded'
-                ELSE 'queued' END AS target
-    FROM jobs
-    WHERE id = :job AND attempt = :attempt AND state = 'running' AND lease_until > now()
-    FOR UPDATE
-)
-""")
+_CANCELLED = Ending(state=JobState.CANCELLED)
 
 
-class Attempts:
+class Attempts(JobReader):
     """The verbs of the worker that holds a job. None or False: the attempt is stale, and nothing was written."""
-
-    _session: Session
-    _tenant: UUID
 
     async def claim(self, job_id: UUID, dispatch_no: int, worker_id: UUID, lease_seconds: float) -> Claim | None:
         """Take a queued job for one attempt. None: a stale ring, drop it."""
@@ -108,11 +93,13 @@ class Attempts:
             return None
         job = read_job(row)
         self._session.outbox.event(self._tenant, job_id, job.last_seq)
+        opened = self._session.seal.open_async
+        warm = row["warm"] and await opened(row["warm"], payload_context(self._tenant, row["parent_id"], "result"))
         return Claim(
             ref=ClaimRef(self._tenant, job_id, job.attempt),
             job=job,
-            input=await self._open(row["input"], job_id, "input"),
-            warm_start=await self._open(row["warm"], job.parent_id, "result") if row["warm"] else None,
+            input=await opened(row["input"], payload_context(self._tenant, job_id, "input")),
+            warm_start=warm,
         )
 
     async def heartbeat(
@@ -127,20 +114,95 @@ class Attempts:
         event: `phase` or `incumbent` also writes the progress to the log, at most once a second per job: what comes
         sooner is kept on the job only. None: the attempt is over; end the solver and write nothing.
         """
-        ...
+        row = await self._session.first(
+            _HEARTBEAT,
+            job=ref.job_id,
+            attempt=ref.attempt,
+            lease=lease_seconds,
+            progress=to_json(progress),
+            event=event,
+        )
+        if row is None:
+            return None
+        if row["log"]:
+            self._session.outbox.event(self._tenant, ref.job_id, row["last_seq"])
+        return Heartbeat(stop=row["stop"], cancel=row["cancel"])
 
     async def finish(self, ref: ClaimRef, ending: Ending) -> bool:
         """End the job with all there is to keep, in one statement. A job whose cancel was asked ends `cancelled`."""
-        ...
+        return await self._end(ref, ending) or (
+            ending.state is not JobState.CANCELLED and await self._end(ref, _CANCELLED)
+        )
+
+    async def _end(self, ref: ClaimRef, ending: Ending) -> bool:
+        payloads = await self._sealed(ref, ending)
+        events = _closing_events(ending)
+        row = await self._session.first(
+            _FINISH,
+            job=ref.job_id,
+            attempt=ref.attempt,
+            state=ending.state,
+            outcome=ending.outcome,
+            limit_reached=ending.limit_reached,
+            objective=ending.objective,
+            verified=ending.verified,
+            warnings=to_json(ending.warnings),
+            solve_seconds=ending.solve_seconds,
+            error=to_json(ending.error),
+            progress=to_json(ending.progress),
+            names=list(payloads),
+            payloads=list(payloads.values()),
+            files=to_json(ending.files),
+            types=[type_ for type_, _ in events],
+            data=[to_json(data) for _, data in events],
+        )
+        if row is None:
+            return False
+        self._session.outbox.event(self._tenant, ref.job_id, row["last_seq"])
+        self._session.outbox.waiting = True
+        return True
+
+    async def _sealed(self, ref: ClaimRef, ending: Ending) -> dict[str, bytes]:
+        payloads = (("result", ending.result), ("report", ending.report), ("log", ending.log))
+        return {
+            name: await self._session.seal.seal_async(data, payload_context(self._tenant, ref.job_id, name))
+            for name, data in payloads
+            if data is not None
+        }
 
     async def retry(self, ref: ClaimRef, error: JobError, delay_seconds: float) -> bool:
         """Give the job back after a transient error; the last error allowed (a setting) fails it."""
-        ...
+        return bool(
+            await give_back(
+                self._session,
+                [ref],
+                event=EventType.RETRYING,
+                error=error,
+                errors=1,
+                delay_seconds=delay_seconds,
+            )
+        )
 
     async def crash(self, ref: ClaimRef, delay_seconds: float = 0) -> bool:
         """Give the job back after its solver process died; the last crash allowed (a setting) fails it as `poison`."""
-        ...
+        return bool(
+            await give_back(self._session, [ref], event=EventType.RETRYING, crashes=1, delay_seconds=delay_seconds)
+        )
 
     async def release(self, ref: ClaimRef) -> bool:
         """Give the job back untried, because this worker shuts down; counts nothing."""
-        ...
+        return bool(await give_back(self._session, [ref], event=EventType.QUEUED))
+
+
+def _closing_events(ending: Ending) -> Sequence[tuple[EventType, object]]:
+    """Return a `file` event for each file and the one that closes the job, with what a listener wants to know at once."""
+    told = {
+        "outcome": ending.outcome,
+        "limit_reached": ending.limit_reached,
+        "objective": ending.objective,
+        "verified": ending.verified,
+        "solve_seconds": ending.solve_seconds,
+        "error": ending.error,
+    }
+    files = [(EventType.FILE, {"name": file.name, "format": file.format, "size": file.size}) for file in ending.files]
+    return [*files, (EventType(ending.state), {name: value for name, value in told.items() if value is not None})]

@@ -2,8 +2,17 @@
 
 from uuid import UUID
 
+from sqlalchemy import text
+
 from storage.rows import BatchRow
-from storage.session import Session
+from storage.session import Session, read
+
+_GET = text("""
+SELECT id, name, webhook_url, size, created_at,
+    (SELECT coalesce(jsonb_object_agg(state, jobs), '{}')
+     FROM (SELECT state, count(*) AS jobs FROM jobs WHERE batch_id = :batch GROUP BY state) AS step) AS counts
+FROM batches WHERE id = :batch
+""")
 
 
 class BatchStore:
@@ -14,4 +23,5 @@ class BatchStore:
 
     async def get(self, batch_id: UUID) -> BatchRow | None:
         """Return the batch with its counts by state, or None."""
-        ...
+        row = await self._session.first(_GET, batch=batch_id)
+        return None if row is None else read(row, BatchRow)

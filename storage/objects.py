@@ -1,10 +1,18 @@
 """Files in object storage through obstore: a local folder, S3, GCS, Azure or memory."""
 
-from collections.abc import AsyncIterator, Sequence
-from datetime import timedelta
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 from uuid import UUID
 
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError
+from obstore.store import LocalStore, MemoryStore, from_url
+
+from milpa.errors import FatalError, TransientError
 from milpa.settings import Settings
 
 
@@ -24,28 +32,78 @@ def object_key(tenant_id: UUID, job_id: UUID, attempt: int | str, name: str) -> 
 class ObjectStore:
     """Write-once objects. TransientError (`object_store_unavailable`) from every call: the store does not answer."""
 
-    def __init__(self, settings: Settings) -> None: ...
+    def __init__(self, settings: Settings) -> None:
+        url = settings.object_store_url or (Path(settings.data_dir).absolute() / "objects").as_uri()
+        self._store = _open(url, settings.object_store_options)
+        self._signs = not isinstance(self._store, LocalStore | MemoryStore)
 
     async def put(self, key: str, data: bytes) -> None:
         """Write an object. FatalError (`object_exists`): the key was written before."""
-        ...
+        with _told_apart():
+            try:
+                await obstore.put_async(self._store, key, data, mode="create")
+            except AlreadyExistsError:
+                raise FatalError("object_exists", "A stored file would have been written over.") from None
 
     async def get(self, key: str) -> bytes:
         """Return an object whole. FileNotFoundError: there is none."""
-        ...
+        with _told_apart():
+            return bytes(await (await obstore.get_async(self._store, key)).bytes_async())
 
     async def stream(self, key: str) -> AsyncIterator[bytes]:
         """Return an object in pieces. FileNotFoundError: there is none."""
-        ...
+        with _told_apart():
+            found = await obstore.get_async(self._store, key)
+        return _pieces(found.stream())
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; one that is gone already does no harm."""
-        ...
+        for key in keys:
+            with _told_apart():
+                try:
+                    await obstore.delete_async(self._store, key)
+                except (NotFoundError, FileNotFoundError):
+                    continue
 
     async def presigned(self, key: str, seconds: int) -> str | None:
         """Return an address that gives the object for so long, or None where the store has no such thing."""
-        ...
+        if not self._signs:
+            return None
+        with _told_apart():
+            return await obstore.sign_async(self._store, "GET", key, timedelta(seconds=seconds))  # type: ignore[arg-type]
 
-    def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
+    async def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
         """Go through the objects under a prefix."""
-        ...
+        now = datetime.now(UTC)
+        with _told_apart():
+            async for found in obstore.list(self._store, prefix or None):
+                for meta in found:
+                    yield ObjectInfo(meta["path"], meta["size"], now - meta["last_modified"])
+
+
+def _open(url: str, options: dict[str, str]) -> Any:
+    parts = urlsplit(url)
+    if parts.scheme == "memory":
+        return MemoryStore()
+    if parts.scheme == "file":
+        return LocalStore(prefix=parts.path, mkdir=True)
+    try:
+        return from_url(url, **options)
+    except (BaseError, ValueError, TypeError) as error:
+        raise FatalError("bad_object_store", f"MILPA_OBJECT_STORE_URL can't be used: {error}") from None
+
+
+async def _pieces(found: Any) -> AsyncIterator[bytes]:
+    with _told_apart():
+        async for piece in found:
+            yield bytes(piece)
+
+
+@contextmanager
+def _told_apart() -> Iterator[None]:
+    try:
+        yield
+    except (NotFoundError, FileNotFoundError):
+        raise FileNotFoundError("There is no such object.") from None
+    except (BaseError, OSError) as error:
+        raise TransientError("object_store_unavailable", "The object store does not answer.") from error

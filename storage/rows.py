@@ -320,3 +320,10 @@ class NewApiKey(msgspec.Struct, frozen=True):
 
     row: ApiKeyRow
     secret: str
+
+
+class Pruned(msgspec.Struct, frozen=True):
+    """What a bite of pruning dropped. jobs: how many; object_keys: to delete after the commit."""
+
+    jobs: int
+    object_keys: list[str]

@@ -1,5 +1,7 @@
 """One open transaction as the stores see it: its connection, its keys, and what to tell after the commit."""
 
+import hashlib
+import hmac
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
@@ -49,12 +51,23 @@ class Session:
         """Run it and return its first row, or None."""
         return (await self.connection.execute(statement, values)).mappings().first()
 
+    async def one(self, statement: Executable, **values: Any) -> RowMapping:
+        """Run it and return its only row."""
+        return (await self.connection.execute(statement, values)).mappings().one()
+
     async def run(self, statement: Executable, **values: Any) -> int:
         """Run it and return how many rows it touched."""
         return (await self.connection.execute(statement, values)).rowcount
 
+    def digest(self, purpose: str, *parts: bytes) -> bytes:
+        """Return a keyed hash (HMAC-SHA256) of the parts: equal for equal content, and tells nothing of it."""
+        keyed = hmac.new(self.hash_key, purpose.encode() + b"\0", hashlib.sha256)
+        for part in parts:
+            keyed.update(part)
+        return keyed.digest()
 
-def read(row: Mapping[str, Any], type_: type[T]) -> T:
+
+def read(row: RowMapping, type_: type[T]) -> T:
     """Convert a row, its JSON columns as text, to a struct; columns the struct does not name are dropped."""
     values = {
         name: msgspec.json.decode(value) if name in _JSON_COLUMNS and isinstance(value, str) else value
@@ -63,7 +76,7 @@ def read(row: Mapping[str, Any], type_: type[T]) -> T:
     return msgspec.convert(values, type_)
 
 
-def read_job(row: Mapping[str, Any]) -> JobRow:
+def read_job(row: RowMapping) -> JobRow:
     """Convert a row of `jobs`."""
     return read(row, JobRow)
 

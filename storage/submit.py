@@ -1,24 +1,113 @@
 """Submitting: the job, its input, its first event and its idempotency key, in one transaction."""
 
+import asyncio
+import hmac
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
-from storage.rows import Idempotency, JobRow, NewJob, Submitted, SubmittedBatch
-from storage.session import Session
+from sqlalchemy import text
+from sqlalchemy.engine import RowMapping
+
+from milpa.errors import TransientError, UsageError
+from milpa.jobs import JobState, new_id
+from storage.files import FileStore
+from storage.job_reader import JobReader
+from storage.rows import Idempotency, JobRow, NewJob, PayloadName, Submitted, SubmittedBatch
+from storage.session import payload_context, read_job, to_json
+
+_SUBMIT = text("""
+WITH job AS (
+    INSERT INTO jobs (tenant_id, id, kind, kind_version, name, tags, priority, options, files, webhook_url, parent_id,
+        batch_id, input_hash, warnings, run_at, state, last_seq)
+    SELECT CAST(:tenant AS uuid), CAST(:id AS uuid), :kind, CAST(:kind_version AS int), :name, CAST(:tags AS text[]),
+        :priority, CAST(:options AS jsonb), CAST(:files AS text[]), :webhook_url, CAST(:parent AS uuid),
+        CAST(:batch AS uuid), CAST(:input_hash AS bytea), CAST(:warnings AS jsonb),
+        coalesce(CAST(:run_at AS timestamptz), now()),
+        CASE WHEN CAST(:run_at AS timestamptz) > now() THEN 'scheduled' ELSE 'queued' END,
+        CASE WHEN CAST(:run_at AS timestamptz) > now() THEN 0 ELSE 1 END
+    RETURNING *
+), kept AS (
+    INSERT INTO payloads (tenant_id, job_id, name, data) SELECT tenant_id, id, 'input', :input FROM job
+), told AS (
+    INSERT INTO job_events (tenant_id, job_id, seq, type)
+    SELECT tenant_id, id, last_seq, 'queued' FROM job WHERE state = 'queued'
+)
+SELECT * FROM job
+""")
+
+_TAKE_KEY = text("""
+INSERT INTO idempotency_keys (tenant_id, key, body_hash, job_id, batch_id, expires_at)
+VALUES (:tenant, :key, :body_hash, :job, :batch, now() + make_interval(hours => :hours))
+ON CONFLICT (tenant_id, key) DO UPDATE
+SET body_hash = excluded.body_hash, job_id = excluded.job_id, batch_id = excluded.batch_id,
+    expires_at = excluded.expires_at
+WHERE idempotency_keys.expires_at <= now()
+RETURNING true
+""")
+
+_FIND_KEY = text("SELECT body_hash, job_id, batch_id FROM idempotency_keys WHERE key = :key")
+
+_INSERT_BATCH = text(
+    "INSERT INTO batches (tenant_id, id, name, webhook_url, size) VALUES (:tenant, :id, :name, :webhook_url, :size)"
+)
+
+_REUSABLE = text("""
+SELECT id FROM jobs
+WHERE input_hash = :input_hash AND state = 'succeeded' AND outcome IN ('optimal', 'infeasible') AND pruned_at IS NULL
+ORDER BY finished_at DESC LIMIT 1
+FOR SHARE
+""")  # shared, so that it can't be erased, its files with it, before this transaction has named them too
+
+_REUSE = text("""
+WITH original AS (
+    SELECT * FROM jobs WHERE id = :original
+), job AS (
+    UPDATE jobs
+    SET state = 'succeeded', reused_from = original.id, outcome = original.outcome,
+        limit_reached = original.limit_reached, objective = original.objective, verified = original.verified,
+        warnings = original.warnings, solve_seconds = original.solve_seconds, progress = original.progress,
+        last_seq = jobs.last_seq + 1, finished_at = now()
+    FROM original WHERE jobs.id = :job
+    RETURNING jobs.*
+), listed AS (
+    INSERT INTO files (tenant_id, job_id, name, format, media_type, size, sha256, object_key)
+    SELECT job.tenant_id, job.id, file.name, file.format, file.media_type, file.size, file.sha256, file.object_key
+    FROM job, files AS file WHERE file.job_id = :original AND file.format = ANY (job.files)
+), told AS (
+    INSERT INTO job_events (tenant_id, job_id, seq, type, data)
+    SELECT tenant_id, id, last_seq, 'succeeded', jsonb_strip_nulls(jsonb_build_object('outcome', outcome,
+        'objective', objective, 'verified', verified, 'reused_from', reused_from))
+    FROM job
+)
+SELECT * FROM job
+""")
+
+_KEEP_PAYLOAD = text("INSERT INTO payloads (tenant_id, job_id, name, data) VALUES (:tenant, :job, :name, :data)")
+
+_IN_BATCH = text("SELECT * FROM jobs WHERE batch_id = :batch ORDER BY id")
+
+MAX_BATCH = 1000
+_INLINE_BYTES = 1_000_000
+"""Up to this size hashing takes a millisecond at most; larger inputs are hashed off the event loop."""
+_COPIED: tuple[PayloadName, ...] = ("result", "report")
 
 
-class Submission:
+class Submission(JobReader):
     """The verbs that make jobs."""
-
-    _session: Session
-    _tenant: UUID
 
     async def submit(self, new: NewJob) -> Submitted:
         """Make the job, or find the one that its idempotency key made before.
 
         UsageError (`idempotency_conflict`): the key was used with another body.
         """
-        ...
+        job_id = new_id()
+        if new.idempotency is not None and (made := await self._taken(new.idempotency, job_id=job_id)):
+            job = made["job_id"] and await self.get(made["job_id"])
+            if job is None:
+                raise _conflict()
+            return Submitted(job, replayed=True)
+        return Submitted(await self._make(job_id, new), replayed=False)
 
     async def submit_batch(
         self,
@@ -29,13 +118,139 @@ class Submission:
     ) -> SubmittedBatch:
         """Make up to 1,000 jobs that belong together; their own idempotency keys are not looked at.
 
-        UsageError (`idempotency_conflict`): the key was used with another body.
+        UsageError (`idempotency_conflict`): the key was used with another body. (`batch_size`): none, or too many.
         """
-        ...
+        if not 0 < len(jobs) <= MAX_BATCH:
+            raise UsageError("batch_size", f"A batch has 1 to {MAX_BATCH:,} jobs, not {len(jobs):,}.")
+        batch_id = new_id()
+        if idempotency is not None and (made := await self._taken(idempotency, batch_id=batch_id)):
+            if made["batch_id"] is None:
+                raise _conflict()
+            return SubmittedBatch(made["batch_id"], await self._in_batch(made["batch_id"]), replayed=True)
+        await self._session.run(
+            _INSERT_BATCH, tenant=self._tenant, id=batch_id, name=name, webhook_url=webhook_url, size=len(jobs)
+        )
+        job_ids = [new_id() for _ in jobs]
+        await self._make_all(batch_id, dict(zip(job_ids, jobs, strict=True)))
+        return SubmittedBatch(batch_id, await self.get_many(job_ids), replayed=False)
 
     async def resubmit(self, job_id: UUID) -> JobRow | None:
         """Make a new job from the input of a failed or cancelled one. None: there is no such job.
 
         UsageError (`not_retryable`): it has not failed or been cancelled. (`input_gone`): its input was pruned.
         """
-        ...
+        job = await self.get(job_id)
+        if job is None:
+            return None
+        if job.state not in {JobState.FAILED, JobState.CANCELLED}:
+            raise UsageError(
+                "not_retryable", f"Only a failed or cancelled job can be retried; this one is {job.state}."
+            )
+        problem = await self.payload(job_id, "input")
+        if problem is None:
+            raise UsageError("input_gone", "The job's problem was removed after its retention time.")
+        return (await self.submit(_same(job, problem))).job
+
+    async def _taken(
+        self, idempotency: Idempotency, *, job_id: UUID | None = None, batch_id: UUID | None = None
+    ) -> RowMapping | None:
+        """Take the key for a new job or batch; returns what it made before when it was taken already."""
+        taken = await self._session.first(
+            _TAKE_KEY,
+            tenant=self._tenant,
+            key=idempotency.key,
+            body_hash=idempotency.body_hash,
+            job=job_id,
+            batch=batch_id,
+            hours=self._session.settings.idempotency_hours,
+        )
+        if taken is not None:
+            return None
+        made = await self._session.first(_FIND_KEY, key=idempotency.key)
+        if made is None:  # its job was erased between the two statements
+            raise TransientError("idempotency_busy", "The request of this idempotency key is just being erased.")
+        if not hmac.compare_digest(made["body_hash"], idempotency.body_hash):
+            raise _conflict()
+        return made
+
+    async def _make(self, job_id: UUID, new: NewJob, batch_id: UUID | None = None) -> JobRow:
+        values = await self._values(job_id, new, batch_id)
+        job = read_job(await self._session.one(_SUBMIT, **values))
+        if new.reuse and (original := await self._session.first(_REUSABLE, input_hash=job.input_hash)):
+            job = await self._reuse(job_id, original["id"])
+        self._tell(job_id, job.last_seq)
+        return job
+
+    async def _make_all(self, batch_id: UUID, jobs: dict[UUID, NewJob]) -> None:
+        plain = [await self._values(job_id, new, batch_id) for job_id, new in jobs.items() if not new.reuse]
+        if plain:
+            await self._session.connection.execute(_SUBMIT, plain)
+        for job_id, new in jobs.items():
+            if new.reuse:
+                await self._make(job_id, new, batch_id)
+            else:
+                self._tell(job_id, 1)
+
+    def _tell(self, job_id: UUID, seq: int) -> None:
+        self._session.outbox.event(self._tenant, job_id, seq)
+        self._session.outbox.waiting = True
+
+    async def _values(self, job_id: UUID, new: NewJob, batch_id: UUID | None) -> dict[str, Any]:
+        context = payload_context(self._tenant, job_id, "input")
+        return {
+            "tenant": self._tenant,
+            "id": job_id,
+            "kind": new.kind,
+            "kind_version": new.kind_version,
+            "name": new.name,
+            "tags": list(new.tags),
+            "priority": new.priority,
+            "options": to_json(new.options),
+            "files": list(new.files),
+            "webhook_url": new.webhook_url,
+            "parent": new.parent_id,
+            "batch": batch_id,
+            "input_hash": await self._input_hash(new),
+            "warnings": to_json(new.warnings),
+            "run_at": new.run_at,
+            "input": await self._session.seal.seal_async(new.input, context),
+        }
+
+    async def _input_hash(self, new: NewJob) -> bytes:
+        what = (new.kind, str(new.kind_version), to_json(new.options) or "", "")
+        head = "\0".join(what).encode()
+        if len(new.input) < _INLINE_BYTES:
+            return self._session.digest("input", head, new.input)
+        return await asyncio.to_thread(self._session.digest, "input", head, new.input)
+
+    async def _reuse(self, job_id: UUID, original_id: UUID) -> JobRow:
+        for name in _COPIED:
+            data = await self.payload(original_id, name)
+            if data is not None:
+                sealed = await self._session.seal.seal_async(data, payload_context(self._tenant, job_id, name))
+                await self._session.run(_KEEP_PAYLOAD, tenant=self._tenant, job=job_id, name=name, data=sealed)
+        job = read_job(await self._session.one(_REUSE, job=job_id, original=original_id))
+        await FileStore(self._session, self._tenant).request(job_id, job.files)
+        return job
+
+    async def _in_batch(self, batch_id: UUID) -> Sequence[JobRow]:
+        return [read_job(row) for row in await self._session.all(_IN_BATCH, batch=batch_id)]
+
+
+def _same(job: JobRow, problem: bytes) -> NewJob:
+    return NewJob(
+        kind=job.kind,
+        kind_version=job.kind_version,
+        input=problem,
+        options=job.options,
+        files=job.files,
+        name=job.name,
+        tags=job.tags,
+        priority=job.priority,
+        webhook_url=job.webhook_url,
+        parent_id=job.parent_id,
+    )
+
+
+def _conflict() -> UsageError:
+    return UsageError("idempotency_conflict", "This idempotency key was used with another body.")

@@ -226,6 +226,7 @@ file_requests = Table(
     Column("dispatch_no", Integer, nullable=False, server_default=text("1")),
     _count("error_count"),
     _time("rung_at"),
+    _time("lease_until"),
     _now("requested_at"),
     PrimaryKeyConstraint("job_id"),
 )

@@ -1,11 +1,40 @@
 """Tenants and their API keys: `mlp_<prefix>_<secret>`, of which only a keyed hash is stored."""
 
+import hmac
+import secrets
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from sqlalchemy import text
+
+from milpa.errors import FatalError, UsageError
+from milpa.jobs import new_id
 from storage.rows import ApiKeyRow, NewApiKey, Role, TenantRow
-from storage.session import Session
+from storage.session import Session, read
+
+LOCAL = "local"
+
+_CREATE = text("""
+INSERT INTO tenants (id, name, max_running) VALUES (:id, :name, :max_running) ON CONFLICT (name) DO NOTHING RETURNING *
+""")
+_GET = text("SELECT * FROM tenants WHERE id = :id")
+_FIND = text("SELECT * FROM tenants WHERE name = :name")
+_SET_MAX_RUNNING = text("UPDATE tenants SET max_running = :max_running WHERE id = :id")
+_CREATE_KEY = text("""
+INSERT INTO api_keys (id, tenant_id, name, prefix, key_hash, role, scopes, expires_at)
+VALUES (:id, :tenant, :name, :prefix, :key_hash, :role, :scopes, :expires_at)
+RETURNING *
+""")
+_REVOKE_KEY = text("""
+UPDATE api_keys SET revoked_at = now() WHERE id = :id AND tenant_id = :tenant AND revoked_at IS NULL
+""")
+_KEYS = text("SELECT * FROM api_keys WHERE tenant_id = :tenant ORDER BY created_at DESC, id DESC")
+_GOOD_KEY = text("""
+SELECT *, coalesce(last_used_at < now() - interval '1 minute', true) AS note_use FROM api_keys
+WHERE prefix = :prefix AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
+""")
+_NOTE_USE = text("UPDATE api_keys SET last_used_at = now() WHERE id = :id")
 
 
 class TenantStore:
@@ -16,15 +45,23 @@ class TenantStore:
 
     async def create(self, name: str, max_running: int | None = None) -> TenantRow:
         """Make a tenant. UsageError (`tenant_exists`): the name is taken."""
-        ...
+        row = await self._session.first(_CREATE, id=new_id(), name=name, max_running=max_running)
+        if row is None:
+            raise UsageError("tenant_exists", f"There is a tenant called {name!r} already.")
+        return read(row, TenantRow)
 
     async def get(self, name_or_id: str | UUID) -> TenantRow | None:
         """Return the tenant of that name or id, or None."""
-        ...
+        if isinstance(name_or_id, UUID):
+            row = await self._session.first(_GET, id=name_or_id)
+        else:
+            row = await self._session.first(_FIND, name=name_or_id)
+        return None if row is None else read(row, TenantRow)
 
     async def set_max_running(self, tenant_id: UUID, max_running: int | None) -> None:
         """Cap how many of the tenant's jobs are rung or running at once; None: no cap."""
-        ...
+        await self._session.run(_SET_MAX_RUNNING, id=tenant_id, max_running=max_running)
+        self._session.outbox.waiting = True
 
     async def create_key(
         self,
@@ -35,20 +72,49 @@ class TenantStore:
         expires_at: datetime | None = None,
     ) -> NewApiKey:
         """Make a key. Its secret is in the answer and nowhere else."""
-        ...
+        prefix = secrets.token_hex(6)
+        secret = f"mlp_{prefix}_{secrets.token_hex(32)}"
+        row = await self._session.one(
+            _CREATE_KEY,
+            id=new_id(),
+            tenant=tenant_id,
+            name=name,
+            prefix=prefix,
+            key_hash=self._hash(secret),
+            role=role,
+            scopes=list(scopes),
+            expires_at=expires_at,
+        )
+        return NewApiKey(read(row, ApiKeyRow), secret)
 
     async def revoke_key(self, tenant_id: UUID, key_id: UUID) -> bool:
         """End a key at once. False: the tenant has no such key that is still good."""
-        ...
+        return await self._session.run(_REVOKE_KEY, id=key_id, tenant=tenant_id) > 0
 
     async def keys(self, tenant_id: UUID) -> list[ApiKeyRow]:
         """Return the tenant's keys, newest first."""
-        ...
+        return [read(row, ApiKeyRow) for row in await self._session.all(_KEYS, tenant=tenant_id)]
 
     async def authenticate(self, secret: str) -> ApiKeyRow | None:
         """Return the key with this secret if it is good now, else None."""
-        ...
+        kind, _, rest = secret.partition("_")
+        row = await self._session.first(_GOOD_KEY, prefix=rest.partition("_")[0]) if kind == "mlp" else None
+        if row is None or not hmac.compare_digest(row["key_hash"], self._hash(secret)):
+            return None
+        if row["note_use"]:
+            await self._session.run(_NOTE_USE, id=row["id"])
+        return read(row, ApiKeyRow)
 
     async def ensure_local(self, known_secret: str | None = None) -> tuple[TenantRow, str]:
         """Return the tenant `local`, made if need be, and an admin key of it: the known one while it is good."""
-        ...
+        await self._session.run(_CREATE, id=new_id(), name=LOCAL, max_running=None)
+        tenant = await self.get(LOCAL)
+        if tenant is None:
+            raise FatalError("tenant_missing", "The local tenant could not be made.")
+        key = await self.authenticate(known_secret) if known_secret else None
+        if known_secret and key is not None and key.tenant_id == tenant.id and key.role is Role.ADMIN:
+            return tenant, known_secret
+        return tenant, (await self.create_key(tenant.id, "admin", Role.ADMIN)).secret
+
+    def _hash(self, secret: str) -> bytes:
+        return self._session.digest("api key", secret.encode())

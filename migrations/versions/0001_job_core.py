@@ -223,6 +223,7 @@ def create_tables() -> None:  # noqa: PLR0915 - one list of all tables reads bes
         sa.Column("dispatch_no", sa.Integer(), server_default=sa.text("1"), nullable=False),
         sa.Column("error_count", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("rung_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("lease_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("requested_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.ForeignKeyConstraint(
             ["tenant_id", "job_id"],

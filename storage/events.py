@@ -15,6 +15,8 @@ _AFTER = text("""
 SELECT job_id, seq, type, data, at FROM job_events WHERE job_id = :job AND seq > :seq ORDER BY seq LIMIT :limit
 """)
 
+_HEADS = text("SELECT id, last_seq FROM jobs WHERE id = ANY (CAST(:jobs AS uuid[]))")
+
 _HORIZON = text("SELECT CAST(CAST(pg_snapshot_xmin(pg_current_snapshot()) AS text) AS bigint) AS horizon")
 
 _STREAM = text("""
@@ -43,6 +45,11 @@ class EventLog:
         """Return the job's events with a greater seq, in order."""
         rows = await self._session.all(_AFTER, job=job_id, seq=seq, limit=limit)
         return [read(row, JobEvent) for row in rows]
+
+    async def heads(self, job_ids: Sequence[UUID]) -> dict[UUID, int]:
+        """Return the newest seq of those of the jobs that exist."""
+        rows = await self._session.all(_HEADS, jobs=list(job_ids))
+        return {row["id"]: row["last_seq"] for row in rows}
 
     async def now(self) -> str:
         """Return the position behind which everything is still to come."""

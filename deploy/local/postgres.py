@@ -30,6 +30,7 @@ SETTINGS = {
     "max_wal_size": "512MB",
     "wal_level": "minimal",
     "max_wal_senders": "0",
+    "max_logical_replication_workers": "0",
     "wal_compression": "on",
     "io_method": "sync",
     "jit": "off",
@@ -66,6 +67,11 @@ class Postgres:
     def app_url(self) -> str:
         """Where API and workers connect: a login that row-level security binds."""
         return self._url(APP)
+
+    @property
+    def stamp(self) -> Path:
+        """A file inside the cluster, for whoever wants to remember what was done to it: it lives and dies with it."""
+        return self.data / "milpa.stamp"
 
     @property
     def part(self) -> Part:

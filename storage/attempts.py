@@ -8,7 +8,7 @@ from sqlalchemy import text
 from milpa.jobs import EventType, JobError, JobProgress, JobState
 from storage.give_back import give_back
 from storage.job_reader import JobReader
-from storage.rows import Claim, ClaimRef, Ending, Heartbeat
+from storage.rows import Claim, ClaimRef, Ending, Heartbeat, PayloadName
 from storage.session import payload_context, read_job, to_json
 
 _CLAIM = text("""
@@ -163,10 +163,14 @@ class Attempts(JobReader):
         return True
 
     async def _sealed(self, ref: ClaimRef, ending: Ending) -> dict[str, bytes]:
-        payloads = (("result", ending.result), ("report", ending.report), ("log", ending.log))
+        payloads: dict[PayloadName, bytes | None] = {
+            "result": ending.result,
+            "report": ending.report,
+            "log": ending.log,
+        }
         return {
             name: await self._session.seal.seal_async(data, payload_context(self._tenant, ref.job_id, name))
-            for name, data in payloads
+            for name, data in payloads.items()
             if data is not None
         }
 
@@ -195,7 +199,7 @@ class Attempts(JobReader):
 
 
 def _closing_events(ending: Ending) -> Sequence[tuple[EventType, object]]:
-    """Return a `file` event for each file and the one that closes the job, with what a listener wants to know at once."""
+    """Return a `file` event for each file, and the one that closes the job with what a listener wants to know."""
     told = {
         "outcome": ending.outcome,
         "limit_reached": ending.limit_reached,

@@ -61,8 +61,8 @@ class EventLog:
     ) -> list[StreamedEvent]:
         """Return what was committed behind the position: state changes of all jobs, or everything of `job_ids`.
 
-        A position never passes a row that may still be committed, so that nothing is missed: rows are held back while an
-        older transaction is still open. UsageError (`bad_position`): the position was not made by this log.
+        A position never passes a row that may still be committed, so that nothing is missed: rows are held back while
+        an older transaction is open. UsageError (`bad_position`): the position was not made by this log.
         """
         written_by, job_id, seq = _parse(position)
         rows = await self._session.all(

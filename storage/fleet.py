@@ -21,7 +21,9 @@ RETURNING tenant_id, job_id, dispatch_no, 'interactive' AS priority, 'make_files
 
 _RUNG = text("""
 SELECT tenant_id, id AS job_id, dispatch_no, priority, 'run_job' AS task
-FROM jobs WHERE rung_at < now() - make_interval(secs => :age) AND state IN ('queued', 'running') AND state = 'queued'
+FROM jobs
+WHERE rung_at < now() - make_interval(secs => :age) AND state IN ('queued', 'running')  -- as the index has it
+    AND state = 'queued'
 UNION ALL
 SELECT tenant_id, job_id, dispatch_no, 'interactive', 'make_files'
 FROM file_requests
@@ -58,7 +60,8 @@ SELECT * FROM job
 
 _EXPIRED = text("""
 SELECT tenant_id, id AS job_id, attempt FROM jobs
-WHERE rung_at IS NOT NULL AND state IN ('queued', 'running') AND state = 'running' AND lease_until <= now()
+WHERE rung_at IS NOT NULL AND state IN ('queued', 'running')  -- as the index has it
+    AND state = 'running' AND lease_until <= now()
 ORDER BY lease_until LIMIT 1000 FOR UPDATE SKIP LOCKED
 """)
 
@@ -81,7 +84,8 @@ SELECT (SELECT count(*) FROM old) AS jobs, ARRAY(
     SELECT DISTINCT object_key FROM gone
     WHERE NOT EXISTS (
         SELECT FROM files AS other
-        WHERE other.object_key = gone.object_key AND (other.tenant_id, other.job_id) NOT IN (SELECT tenant_id, id FROM old)
+        WHERE other.object_key = gone.object_key
+            AND (other.tenant_id, other.job_id) NOT IN (SELECT tenant_id, id FROM old)
     )
 ) AS object_keys
 """)

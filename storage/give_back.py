@@ -59,8 +59,8 @@ async def give_back(
 ) -> list[JobRow]:
     """Take these attempts off their workers; returns the jobs as they are now, stale attempts left out.
 
-    A job goes back to the queue unless its end was asked for meanwhile, or its errors or crashes have reached the limit.
-    alive: whether the leases must still run, or must have expired.
+    A job goes back to the queue unless its end was asked for meanwhile, or its errors or crashes have reached their
+    limit. alive: whether the leases must still run, or must have expired.
     """
     rows = await session.all(
         _GIVE_BACK,

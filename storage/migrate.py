@@ -1,6 +1,5 @@
 """Bringing the database's schema up to date, in this process; safe when two do it at once."""
 
-import asyncio
 from importlib import resources
 from pathlib import Path
 
@@ -25,7 +24,7 @@ async def migrate(settings: Settings) -> bool:
         raise UsageError("bad_setting", "MILPA_DATABASE_URL is not set.")
     try:
         connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
-    except (OSError, asyncio.TimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as error:
+    except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as error:
         raise TransientError("database_unavailable", "The database does not answer; try again shortly.") from error
     try:
         if await _revision(connection) == newest_revision():

@@ -70,7 +70,7 @@ class ObjectStore:
         if not self._signs:
             return None
         with _told_apart():
-            return await obstore.sign_async(self._store, "GET", key, timedelta(seconds=seconds))  # type: ignore[arg-type]
+            return await obstore.sign_async(self._store, "GET", key, timedelta(seconds=seconds))
 
     async def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
         """Go through the objects under a prefix."""
@@ -88,7 +88,7 @@ def _open(url: str, options: dict[str, str]) -> Any:
     if parts.scheme == "file":
         return LocalStore(prefix=parts.path, mkdir=True)
     try:
-        return from_url(url, **options)
+        return from_url(url, **options)  # type: ignore[call-overload]  # each store has options of its own
     except (BaseError, ValueError, TypeError) as error:
         raise FatalError("bad_object_store", f"MILPA_OBJECT_STORE_URL can't be used: {error}") from None
 

@@ -115,7 +115,7 @@ class SubmittedBatch(msgspec.Struct, frozen=True):
     """The batch that answers a submit, its jobs in the order given."""
 
     batch_id: UUID
-    jobs: list[JobRow]
+    jobs: Sequence[JobRow]
     replayed: bool
 
 

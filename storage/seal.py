@@ -22,7 +22,7 @@ _INLINE_BYTES = 128_000
 class Seal:
     """A ring of keys: the first seals, all open.
 
-    Envelope: version (1 byte), length of the key's id (1 byte), the key's id, nonce (12 bytes), ciphertext with its tag.
+    Envelope: version (1 byte), length of the key's id (1 byte), the id, nonce (12 bytes), ciphertext with its tag.
     The context (which tenant, job and name) is authenticated with it: a payload opens nowhere but in its own row.
     """
 
@@ -52,7 +52,10 @@ class Seal:
         return b"".join((bytes((_VERSION, len(name))), name, nonce, sealed))
 
     def open(self, envelope: bytes, context: str) -> bytes:
-        """Open and decompress. FatalError: an unknown key, a changed envelope, or another context than it was sealed in."""
+        """Open and decompress.
+
+        FatalError: an unknown key, a changed envelope, or another context than it was sealed in.
+        """
         start = 2 + envelope[1]
         cipher = self._ciphers.get(envelope[2:start].decode(errors="replace"))
         if envelope[0] != _VERSION or cipher is None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -29,7 +29,7 @@ class Outbox:
         self.waiting = False
 
     def event(self, tenant_id: UUID, job_id: UUID, seq: int) -> None:
-        """The job's log has grown up to seq."""
+        """Note that the job's log has grown up to seq."""
         self.events[tenant_id, job_id] = max(seq, self.events.get((tenant_id, job_id), 0))
 
 

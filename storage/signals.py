@@ -22,6 +22,8 @@ Listener = Callable[[str], None]
 
 _AWAY = (RedisError, OSError, asyncio.TimeoutError)
 _RETRY_SECONDS = 0.5
+_WAIT_SECONDS = 1.0
+"""How long a listener waits to be subscribed; with Redis away it is when Redis is back."""
 _BACKLOG = 10_000
 """Hints kept while Redis is slow; older ones are dropped, as hints may be."""
 
@@ -38,7 +40,8 @@ class Signals:
         self._flushing: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._pubsub: PubSub | None = None
-        self._subscribed = asyncio.Event()
+        self._connected = asyncio.Event()
+        self._subscribed: set[str] = set()
 
     def publish(self, channel: str, message: str) -> None:
         """Send a hint soon, together with those that wait; never blocks and never raises."""
@@ -68,27 +71,33 @@ class Signals:
         self._listeners[channel].append(listener)
         if self._reading is None:
             self._reading = asyncio.get_running_loop().create_task(self._read())
-        elif self._pubsub is not None and self._pubsub.connection is not None:
-            with contextlib.suppress(*_AWAY):
-                await self._pubsub.subscribe(channel)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._subscribed.wait(), 1)
+        with contextlib.suppress(TimeoutError, *_AWAY):
+            await asyncio.wait_for(self._subscribe_all(), _WAIT_SECONDS)
         return lambda: self._listeners[channel].remove(listener)
+
+    async def _subscribe_all(self) -> None:
+        await self._connected.wait()
+        new = self._listeners.keys() - self._subscribed
+        if new and self._pubsub is not None:
+            self._subscribed |= new
+            await self._pubsub.subscribe(*new)
 
     async def _read(self) -> None:
         while True:
-            self._pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
+            self._pubsub = pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
+            self._subscribed = set()
             try:
-                await self._pubsub.subscribe(*self._listeners)
-                self._subscribed.set()
-                async for message in self._pubsub.listen():
+                await pubsub.connect()  # type: ignore[no-untyped-call]
+                self._connected.set()
+                await self._subscribe_all()
+                async for message in pubsub.listen():
                     self._tell(message["channel"], message["data"])
             except _AWAY as error:
                 log.warning("signals_reconnecting", error=type(error).__name__)
             finally:
-                self._subscribed.clear()
+                self._connected.clear()
                 with contextlib.suppress(*_AWAY):
-                    await self._pubsub.aclose()
+                    await pubsub.aclose()  # type: ignore[no-untyped-call]
             await asyncio.sleep(_RETRY_SECONDS)
 
     def _tell(self, channel: bytes | str, data: bytes | str) -> None:

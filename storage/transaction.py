@@ -1,6 +1,5 @@
 """The only door to the database: a transaction is bound to one tenant, or is the fleet's. Commit, then tell."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -48,6 +47,15 @@ _SERVER_SETTINGS = {
 _AWAY_STATES = ("08", "53", "57", "40", "25P03", "55P03")
 """SQLSTATE prefixes of what passes: connection, resources, operator's shutdown, conflict, timeouts."""
 
+_AWAY = (
+    OSError,
+    PoolTimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.InterfaceError,
+)
+
 
 class Transaction:
     """What one tenant's transaction offers."""
@@ -91,7 +99,7 @@ class Database:
         """
         database = cls(_engine(settings), settings, Signals(redis) if redis is not None else None)
         try:
-            async with _told_apart(), database._engine.connect() as connection:  # noqa: SLF001 - its own
+            async with _told_apart(), database._engine.connect() as connection:
                 await _check_login(connection)
         except BaseException:
             await database.close()
@@ -185,9 +193,7 @@ async def _told_apart() -> AsyncIterator[None]:
         if error.connection_invalidated or isinstance(error, InterfaceError) or (state or "").startswith(_AWAY_STATES):
             raise _unavailable() from error
         raise
-    except (PoolTimeoutError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError, OSError) as error:
-        raise _unavailable() from error
-    except (asyncpg.TooManyConnectionsError, asyncpg.InterfaceError, asyncio.TimeoutError) as error:
+    except _AWAY as error:
         raise _unavailable() from error
 
 

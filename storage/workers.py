@@ -25,7 +25,7 @@ class WorkerStore:
         self._session = session
 
     async def seen(self, worker_id: UUID, name: str, interactive_slots: int, batch_slots: int) -> None:
-        """Register the worker, or say that it is still alive. Its slots count while it was seen within a lease's time."""
+        """Register the worker, or say that it is still alive: its slots count for a lease's time after this."""
         await self._session.run(
             _SEEN, id=worker_id, name=name, interactive_slots=interactive_slots, batch_slots=batch_slots
         )

@@ -73,10 +73,10 @@ class Sweeper:
         """Drop payloads and files of jobs that ended long ago, bite by bite."""
         while True:
             async with self._database.fleet() as fleet:
-                keys = await fleet.jobs.prune(self._settings.retention_days)
-            if not keys:
+                pruned = await fleet.jobs.prune(self._settings.retention_days)
+            if not pruned.jobs:
                 return
-            await self._objects.delete(keys)
+            await self._objects.delete(pruned.object_keys)
 
     async def collect_orphans(self) -> None:
         """Delete objects that no row names: what attempts uploaded before they lost their lease."""

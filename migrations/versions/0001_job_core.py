@@ -66,7 +66,7 @@ def protect_tables() -> None:
     op.execute(f"GRANT SELECT, UPDATE ON queues TO {FLEET}")
 
 
-def create_tables() -> None:  # noqa: PLR0915 - one list of all tables reads best whole
+def create_tables() -> None:
     op.create_table(
         "queues",
         sa.Column("name", sa.Text(), nullable=False),

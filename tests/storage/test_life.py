@@ -8,7 +8,9 @@ from storage.rows import Ending, NewJob
 
 async def test_a_job_goes_from_submit_to_its_result(database, tenant):
     async with database.transaction(tenant) as tx:
-        submitted = await tx.jobs.submit(NewJob(kind="k", kind_version=1, input=b"{}", options=JobOptions(seed=3), files=["xlsx"]))
+        submitted = await tx.jobs.submit(
+            NewJob(kind="k", kind_version=1, input=b"{}", options=JobOptions(seed=3), files=["xlsx"])
+        )
     job = submitted.job
     assert (job.state, job.attempt, job.last_seq) == (JobState.QUEUED, 0, 1)
     async with database.fleet() as fleet:
@@ -22,7 +24,9 @@ async def test_a_job_goes_from_submit_to_its_result(database, tenant):
         beat = await tx.jobs.heartbeat(claim.ref, 30, JobProgress(phase="solve"), EventType.PHASE)
     assert not beat.stop
     async with database.transaction(tenant) as tx:
-        assert await tx.jobs.finish(claim.ref, Ending(state=JobState.SUCCEEDED, outcome=Outcome.OPTIMAL, objective=1.5, result=b"r", log=b"l"))
+        assert await tx.jobs.finish(
+            claim.ref, Ending(state=JobState.SUCCEEDED, outcome=Outcome.OPTIMAL, objective=1.5, result=b"r", log=b"l")
+        )
     async with database.transaction(tenant) as tx:
         job = await tx.jobs.get(job.id)
         events = await tx.events.after(job.id)

@@ -116,6 +116,7 @@ def _stretched(model: Model, shifts: Sequence[Shift], weights: Sequence[float]) 
         upper=np.concatenate([upper, np.full(fields, INFINITY)]),
         rows=rows,
         integer=None if model.integer is None else np.concatenate([model.integer, np.zeros(fields, dtype=bool)]),
+        sizes=None if model.sizes is None else np.concatenate([model.sizes, np.ones(fields)]),
     )
     wide = sparse.hstack([model.matrix, sparse.csc_array((len(row_lower), fields))], format="csc")
     return replace(

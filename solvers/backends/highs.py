@@ -1,8 +1,8 @@
 """HiGHS behind plain arrays: its statuses, callbacks and traps become ours here, once.
 
 Rows and the objective are scaled by powers of two (exact in floating point) so that the largest coefficient of each is
-about one, and HiGHS's absolute tolerances mean the same for cents and for millions. What goes in and comes out is
-unscaled.
+about one, and variables by the sizes that their model gives, so that HiGHS's absolute tolerances mean the same for
+cents and for millions. What goes in and comes out is unscaled.
 """
 
 import logging
@@ -96,7 +96,8 @@ class Solver:
         self.progress = progress or Silent()
         self.linear = model.is_linear
         self.maximize = model.maximize
-        self._row_scale, self._cost_scale = _scales(model)
+        self._column_scale = _column_scale(model)
+        self._row_scale, self._cost_scale = _scales(model, self._column_scale)
         self._row_lower = model.row_lower.copy()
         self._row_upper = model.row_upper.copy()
         self._lower = model.lower.copy()
@@ -127,15 +128,19 @@ class Solver:
     def set_column_bounds(self, columns: NDArray[Any], lower: Floats, upper: Floats) -> None:
         """Change the bounds of some variables; the basis stays."""
         self._lower[columns], self._upper[columns] = lower, upper
-        self._ok(self._highs.changeColsBounds(len(columns), columns.astype(np.int32), lower, upper))
+        scale = self._column_scale[columns]
+        self._ok(self._highs.changeColsBounds(len(columns), columns.astype(np.int32), lower * scale, upper * scale))
 
     def set_costs(self, columns: NDArray[Any], costs: Floats) -> None:
         """Change the objective's coefficients of some variables; the basis stays."""
-        self._ok(self._highs.changeColsCost(len(columns), columns.astype(np.int32), costs * self._cost_scale))
+        scaled = costs * self._cost_scale / self._column_scale[columns]
+        self._ok(self._highs.changeColsCost(len(columns), columns.astype(np.int32), scaled))
 
     def add_columns(self, matrix: Any, costs: Floats, lower: Floats, upper: Floats) -> None:
         """Append continuous variables; matrix: csc_array (m, k). They enter at a bound; the basis stays."""
-        scaled = _scaled(matrix, self._row_scale)
+        unscaled = np.ones(len(costs))
+        scaled = _scaled(matrix, self._row_scale, unscaled)
+        self._column_scale = np.append(self._column_scale, unscaled)
         self._lower, self._upper = np.append(self._lower, lower), np.append(self._upper, upper)
         added = self._highs.addCols(
             len(costs), costs * self._cost_scale, lower, upper, scaled.nnz,
@@ -146,7 +151,8 @@ class Solver:
     def start_from(self, x: Floats) -> None:
         """Offer a solution of a similar model as a start; HiGHS drops it when it does not fit."""
         columns = np.arange(len(x), dtype=np.int32)
-        self._ok(self._highs.setSolution(len(x), columns, np.clip(x, self._lower, self._upper)))
+        within = np.clip(x, self._lower, self._upper)
+        self._ok(self._highs.setSolution(len(x), columns, within * self._column_scale))
 
     def basis(self) -> Any:
         """Return the basis of the last run, for `use_basis` of a solver of the same shape."""
@@ -187,6 +193,7 @@ class Solver:
         basic = self.basic()
         rows = basic < 0
         rates[rows] /= -self._row_scale[-1 - basic[rows]]
+        rates[~rows] /= self._column_scale[basic[~rows]]
         return np.asarray(rates, dtype=np.float64)
 
     def column(self, index: int) -> Floats:
@@ -194,7 +201,7 @@ class Solver:
         status, rows, values = self._highs.getColEntries(index)
         self._ok(status)
         dense = np.zeros(len(self._row_lower))
-        dense[rows] = values / self._row_scale[rows]
+        dense[rows] = values / self._row_scale[rows] * self._column_scale[index]
         return dense
 
     def _set_options(self) -> None:
@@ -214,12 +221,13 @@ class Solver:
         self._option("dual_feasibility_tolerance", TOLERANCE)
 
     def _pass(self, model: Model) -> None:
-        matrix = _scaled(model.matrix, self._row_scale)
+        matrix = _scaled(model.matrix, self._row_scale, self._column_scale)
         rows, columns = matrix.shape
         whole = np.zeros(columns, np.int32) if model.integer is None else model.integer.astype(np.int32)
         passed = self._highs.passModel(
             columns, rows, matrix.nnz, _COLUMNWISE, -1 if self.maximize else 1, 0.0,
-            model.costs * self._cost_scale, model.lower, model.upper,
+            model.costs * self._cost_scale / self._column_scale,
+            model.lower * self._column_scale, model.upper * self._column_scale,
             model.row_lower * self._row_scale, model.row_upper * self._row_scale,
             matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), matrix.data, whole,
         )  # fmt: skip
@@ -276,10 +284,10 @@ class Solver:
             limit=limit,
             objective=objective,
             bound=bound,
-            x=np.array(solution.col_value),
+            x=np.array(solution.col_value) / self._column_scale,
             activity=np.array(solution.row_value) / self._row_scale,
             prices=np.array(solution.row_dual) * self._row_scale / self._cost_scale if has_duals else None,
-            reduced_costs=np.array(solution.col_dual) / self._cost_scale if has_duals else None,
+            reduced_costs=np.array(solution.col_dual) * self._column_scale / self._cost_scale if has_duals else None,
             **counts,
         )
 
@@ -300,14 +308,23 @@ def solve(model: Model, limits: SolveLimits | None = None, progress: Progress | 
     return Solver(model, limits, progress).solve()
 
 
-def _scales(model: Model) -> tuple[Floats, float]:
+def _column_scale(model: Model) -> Floats:
+    if model.sizes is None:
+        return np.ones(len(model.costs))
+    scale = power_of_two(model.sizes)
+    return scale if model.integer is None else np.where(model.integer, 1.0, scale)
+
+
+def _scales(model: Model, column_scale: Floats) -> tuple[Floats, float]:
     largest = np.zeros(len(model.row_lower))
-    np.maximum.at(largest, model.matrix.indices, np.abs(model.matrix.data))
-    top_cost = np.abs(model.costs).max(initial=0.0)
+    unscaled = np.ones(len(model.row_lower))
+    matrix = _scaled(model.matrix, unscaled, column_scale)
+    np.maximum.at(largest, matrix.indices, np.abs(matrix.data))
+    top_cost = np.abs(model.costs / column_scale).max(initial=0.0)
     return power_of_two(largest), float(power_of_two(np.array([top_cost]))[0])
 
 
-def _scaled(matrix: Any, row_scale: Floats) -> Any:
+def _scaled(matrix: Any, row_scale: Floats, column_scale: Floats) -> Any:
     scaled = matrix.copy()
-    scaled.data = matrix.data * row_scale[matrix.indices]
+    scaled.data = matrix.data * row_scale[matrix.indices] / np.repeat(column_scale, np.diff(matrix.indptr))
     return scaled

@@ -28,7 +28,8 @@ class Model:
     """Maximize or minimize costs·x + offset with row_lower ≤ matrix·x ≤ row_upper, lower ≤ x ≤ upper.
 
     n columns (variables) and m rows (constraints): costs, lower, upper, integer have shape (n,); row_lower, row_upper
-    and row_names (m,); matrix is scipy's csc_array (m, n). `integer` None: a linear program.
+    and row_names (m,); matrix is scipy's csc_array (m, n). `integer` None: a linear program. sizes: about how large
+    each variable is, shape (n,), so that money and shares can stand in one program (None: about one; whole ones are).
     """
 
     costs: Floats
@@ -41,6 +42,7 @@ class Model:
     integer: NDArray[np.bool_] | None = None
     maximize: bool = False
     offset: float = 0.0
+    sizes: Floats | None = None
 
     @property
     def is_linear(self) -> bool:
@@ -73,6 +75,7 @@ def model_from_rows(
     integer: NDArray[np.bool_] | None = None,
     maximize: bool = False,
     offset: float = 0.0,
+    sizes: Floats | None = None,
 ) -> Model:
     """Stack named rows over the columns that costs and bounds describe."""
     counts = [len(row.columns) for row in rows]
@@ -91,6 +94,7 @@ def model_from_rows(
         integer=integer,
         maximize=maximize,
         offset=offset,
+        sizes=sizes,
     )
 
 

@@ -1,0 +1,23 @@
+"""One running `milpa up` for the walks that only look."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from milpa import Client
+from tests.support.milpa_up import Up, milpa_up
+
+
+@pytest.fixture(scope="session")
+def up() -> Iterator[Up]:
+    """A stack as a person has it after `milpa up`."""
+    with milpa_up() as up:
+        up.start()
+        yield up
+        assert up.end() == 0
+
+
+@pytest.fixture
+def client(up: Up) -> Iterator[Client]:
+    with Client(up.url, up.key) as client:
+        yield client

@@ -1,0 +1,94 @@
+"""The clients against a running Milpa: the walk of a job, blocking and asynchronous."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from milpa import AsyncClient, Client
+from milpa.client import RefusedError
+from milpa.errors import UsageError
+from milpa.jobs import EventType, JobState
+from tests.support.milpa_up import Up
+
+KIND = "deal-picker"
+
+
+def test_a_job_from_submit_to_its_files(client: Client, tmp_path: Path) -> None:
+    problem = client.example(KIND)
+    job = client.submit(KIND, problem, name="Walk", tags=["walk"], files=["xlsx", "pdf", "csv", "png"])
+    events = list(client.events(job))
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert events[0].type is EventType.QUEUED
+    assert events[-1].type is EventType.SUCCEEDED
+    done = client.wait(job)
+    assert (done.state, done.outcome, done.verified) == (JobState.SUCCEEDED, "optimal", True)
+    assert client.result(job).objective == done.objective
+    assert client.report(job).facts
+    assert client.problem(job)["budget"] == problem["budget"]
+    assert isinstance(client.log(job), str)
+    paths = client.download(job, tmp_path / "out")
+    listed = {file.name: file for file in client.files(job)}
+    assert {path.suffix for path in paths} >= {".xlsx", ".pdf", ".png"}
+    for path in paths:
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == listed[path.name].sha256
+    assert job.id in {found.id for found in client.jobs(tag="walk")}
+    client.delete(job)
+    with pytest.raises(UsageError):
+        client.job(job)
+
+
+def test_one_key_makes_one_job(client: Client) -> None:
+    problem = client.example(KIND)
+    first, second = (client.submit(KIND, problem, idempotency_key="the same key") for _ in range(2))
+    assert first.id == second.id
+
+
+def test_events_resume_after_the_last_one_seen(client: Client) -> None:
+    job = client.wait(client.submit(KIND, client.example(KIND)))
+    events = list(client.events(job))
+    assert list(client.events(job, after=2)) == events[2:]
+
+
+def test_a_refused_problem_names_everything_that_is_wrong(client: Client) -> None:
+    problem = client.example(KIND)
+    deals = problem["deals"]
+    broken = {**problem, "deals": [*deals, deals[0]], "must_include": ["nowhere"]}
+    with pytest.raises(RefusedError) as refused:
+        client.submit(KIND, broken)
+    assert refused.value.status == 422
+    assert {issue.code for issue in refused.value.issues} >= {"duplicate_id", "unknown_id"}
+    assert all(issue.pointer.startswith("/problem/") for issue in refused.value.issues)
+
+
+def test_kinds_show_their_schema(client: Client) -> None:
+    assert KIND in {kind.name for kind in client.kinds()}
+    assert client.kind(KIND).main_table == "deals"
+
+
+async def test_the_asynchronous_client_walks_the_same_way(up: Up, tmp_path: Path) -> None:
+    async with AsyncClient(up.url, up.key) as client:
+        job = await client.submit(KIND, await client.example(KIND), files=["csv"])
+        events = [event async for event in client.events(job)]
+        assert events[-1].type is EventType.SUCCEEDED
+        done = await client.wait(job)
+        assert (await client.result(job)).objective == done.objective
+        assert [path.exists() for path in await client.download(job, tmp_path)] == [True]
+
+
+async def test_a_batch_is_all_or_none(up: Up) -> None:
+    async with AsyncClient(up.url, up.key) as client:
+        problem = await client.example(KIND)
+        batch = await client.submit_batch([{"kind": KIND, "problem": problem}] * 3, name="three")
+        assert len(batch.jobs) == 3
+        for job in batch.jobs:
+            await client.wait(job)
+        assert (await client.batch(batch.id)).counts == {JobState.SUCCEEDED: 3}
+        with pytest.raises(RefusedError):
+            await client.submit_batch([{"kind": KIND, "problem": problem}, {"kind": KIND, "problem": {}}])
+
+
+def test_a_wrong_key_is_the_callers_mistake(up: Up) -> None:
+    with Client(up.url, "mlp_wrong_key") as client, pytest.raises(RefusedError) as refused:
+        client.kinds()
+    assert refused.value.status == 401

@@ -1,0 +1,101 @@
+"""The command line beside a running Milpa."""
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from milpa import Client
+from tests.support.milpa_up import Up, run_milpa
+
+KIND = "deal-picker"
+DEALS = """id,price,yield,risk,sector,city
+A,60000,6000,0,office,X
+B,50000,4000,0,retail,X
+C,40000,3600,0,office,Y
+D,80000,5000,0,logistics,Y
+"""
+
+
+@pytest.fixture
+def deals(tmp_path: Path) -> Path:
+    path = tmp_path / "deals.csv"
+    path.write_text(DEALS)
+    return path
+
+
+def test_a_table_and_options_become_an_answer_with_figures_and_files(up: Up, deals: Path, tmp_path: Path) -> None:
+    options = ["--budget", "1e5", "--set", 'sector_caps={"office": 1.5}', "--files", "xlsx,pdf"]
+    said = up.milpa("submit", KIND, str(deals), *options, "--name", "Worked example", "--wait", "--out", str(tmp_path))
+    assert "Worked example" in said
+    assert "optimal" in said
+    assert "9,400" in said
+    for suffix in (".xlsx", ".pdf"):
+        (file,) = tmp_path.glob(f"*{suffix}")
+        assert str(file) in said
+
+
+def test_programs_get_json(up: Up, deals: Path) -> None:
+    answer = json.loads(
+        up.milpa("submit", KIND, str(deals), "--budget", "1e5", "--mode", "whole", "--wait", "--json", stderr=False)
+    )
+    assert answer["job"]["outcome"] == "optimal"
+    assert answer["result"]["objective"] == pytest.approx(10_000)
+    job = answer["job"]["id"]
+    assert json.loads(up.milpa("jobs", "--json"))[0]["id"] == job
+    assert "9,400" not in up.milpa("watch", job)
+
+
+def test_a_bad_cell_is_shown_with_its_row_and_column(up: Up, deals: Path) -> None:
+    deals.write_text(DEALS.replace("B,50000", "B,cheap"))
+    said = up.milpa("submit", KIND, str(deals), "--budget", "1e5", code=2)
+    row = next(line for line in said.splitlines() if "price" in line)
+    assert row.split()[:2] == ["3", "price"]
+
+
+def test_a_json_problem_can_be_changed_on_the_line(up: Up, tmp_path: Path) -> None:
+    with Client(up.url, up.key) as client:
+        body = {"problem": client.example(KIND), "name": "From the file"}
+    path = tmp_path / "problem.json"
+    path.write_bytes(msgspec.json.encode(body))
+    answer = json.loads(up.milpa("submit", KIND, str(path), "--budget", "1", "--json"))
+    assert answer["name"] == "From the file"
+    with Client(up.url, up.key) as client:
+        assert client.problem(answer["id"])["budget"] == 1
+
+
+def test_a_check_makes_no_job(up: Up) -> None:
+    before = up.milpa("jobs", "--json")
+    assert "Nothing is wrong" in up.milpa("submit", KIND, "--example", "--check")
+    assert up.milpa("jobs", "--json") == before
+
+
+def test_a_mistyped_option_is_refused_with_a_suggestion(up: Up) -> None:
+    assert "did you mean --budget" in up.milpa("submit", KIND, "--budgte", "1", code=2)
+
+
+def test_kinds_list_their_fields_as_options(up: Up) -> None:
+    assert KIND in up.milpa("kinds")
+    said = up.milpa("kinds", KIND)
+    assert "--budget" in said
+    assert "--set sector_caps=JSON" in said
+
+
+def test_files_are_made_later_and_fetched(up: Up, tmp_path: Path) -> None:
+    job = json.loads(up.milpa("submit", KIND, "--example", "--wait", "--json", stderr=False))["job"]["id"]
+    assert "csv" in up.milpa("files", job, "--make", "csv")
+    said = up.milpa("files", job, "--out", str(tmp_path / "files"))
+    assert [path.name in said for path in (tmp_path / "files").iterdir()] == [True]
+
+
+def test_what_cannot_be_done_has_its_exit_code(up: Up) -> None:
+    job = json.loads(up.milpa("submit", KIND, "--example", "--wait", "--json", stderr=False))["job"]["id"]
+    assert "✗" in up.milpa("cancel", job, code=2)
+    assert "✗" in up.milpa("watch", "00000000-0000-7000-8000-000000000000", code=2)
+
+
+def test_nobody_home_is_worth_another_try(up: Up) -> None:
+    away = {"MILPA_URL": "http://127.0.0.1:1", "MILPA_API_KEY": up.key}
+    said = json.loads(run_milpa("jobs", "--json", code=3, environ=away))
+    assert said["error"]["code"] == "unreachable"

@@ -1,0 +1,24 @@
+"""`milpa demo`: one command, and a person holds an Excel file, a PDF and a chart."""
+
+import zipfile
+
+from deploy.local.folders import DataDir
+from deploy.local.processes import orphans
+from tests.support.milpa_up import run_milpa
+from tests.support.stack import temporary_folder
+
+
+def test_the_demo_ends_with_figures_words_and_files_and_leaves_nothing_running() -> None:
+    with temporary_folder() as folder:
+        out = folder / "files"
+        said = run_milpa("demo", "--data-dir", str(folder / "data"), "--out", str(out))
+        files = {path.suffix: path for path in sorted(out.iterdir())}
+        assert set(files) >= {".xlsx", ".pdf", ".png"}
+        assert zipfile.is_zipfile(files[".xlsx"])
+        assert files[".pdf"].read_bytes().startswith(b"%PDF")
+        assert files[".png"].read_bytes().startswith(b"\x89PNG")
+        assert all(str(path) in said for path in out.iterdir())
+        assert "optimal" in said
+        assert "•" in said
+        folders = DataDir(folder / "data")
+        assert orphans(folders.root, frozenset({str(folders.postgres), str(folders.redis)})) == []

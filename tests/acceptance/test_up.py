@@ -1,0 +1,110 @@
+"""`milpa up`, as the person at the terminal and the operator with `kill -9` see it."""
+
+import os
+import shutil
+import signal
+import stat
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.local.address import listen
+from milpa import Client
+from milpa.jobs import Job, JobState
+from tests.support.milpa_up import Up, milpa_up, run_milpa
+from tests.support.waiting import wait_until
+
+KIND = "deal-picker"
+PARTS = {
+    "API": ("deploy.serve",),
+    "worker": ("workers.main",),
+    "Redis": ("redis-server",),
+    "PostgreSQL": ("bin/postgres",),
+}
+
+
+@pytest.fixture
+def fresh() -> Iterator[Up]:
+    with milpa_up() as up:
+        yield up
+
+
+def solve(up: Up) -> Job:
+    with Client(up.url, up.key, retries=20) as client:
+        return client.wait(client.submit(KIND, client.example(KIND)), timeout=60)
+
+
+def test_it_says_where_it_is_and_where_the_key_is(up: Up) -> None:
+    assert f"address    {up.url}" in up.said
+    assert f"admin key  {up.folders.admin_key}" in up.said
+    assert "Ready in" in up.said
+
+
+def test_secrets_are_the_owners_alone_and_in_no_log(up: Up) -> None:
+    for path in (up.folders.admin_key, up.folders.secrets):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    written = up.said + "".join(path.read_text(errors="replace") for path in up.folders.logs.iterdir())
+    assert up.key not in written
+
+
+def test_a_second_up_is_refused_and_told_the_address(up: Up) -> None:
+    said = run_milpa("up", "--data-dir", str(up.folders.root), code=2)
+    assert "already runs" in said
+    assert up.url in said
+    assert solve(up).state is JobState.SUCCEEDED
+
+
+def test_a_port_that_is_taken_is_said_and_no_other_picked_in_silence(fresh: Up) -> None:
+    with listen("127.0.0.1", 0) as taken:
+        port = str(taken.getsockname()[1])
+        said = run_milpa("up", "--data-dir", str(fresh.folders.root), "--port", port, code=2)
+    assert f"Port {port}" in said
+    assert "--port 0" in said
+    assert fresh.family() == []
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_that_was_killed_comes_back_and_jobs_go_on(up: Up, name: str) -> None:
+    before = up.part(*PARTS[name])
+    before.kill()
+    wait_until(lambda: f"{name} was ended by signal 9" in up.said)
+    wait_until(lambda: f"{name} serves again" in up.said)
+    assert up.part(*PARTS[name]) != before
+    assert solve(up).state is JobState.SUCCEEDED
+
+
+def test_jobs_outlive_a_kill_of_everything_and_nothing_is_left_after_an_interrupt(fresh: Up) -> None:
+    fresh.start("--workers", "2")
+    key = fresh.key
+    job = solve(fresh)
+    fresh.kill_everything()
+    fresh.start()
+    assert fresh.key == key
+    with Client(fresh.url, fresh.key) as client:
+        assert client.job(job).state is JobState.SUCCEEDED
+        assert client.result(job).outcome == "optimal"
+    assert solve(fresh).state is JobState.SUCCEEDED
+    assert fresh.end(signal.SIGINT) == 0
+    assert fresh.family() == []
+    assert not fresh.folders.address.exists()
+
+
+def test_parts_do_not_outlive_a_supervisor_that_was_killed(fresh: Up) -> None:
+    fresh.start()
+    assert fresh.process is not None
+    fresh.process.kill()
+    fresh.process.wait()
+    wait_until(lambda: fresh.family() == [])
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root can become someone else")
+def test_it_runs_as_an_ordinary_user() -> None:
+    # The interpreter may lie below root's home: reading past it is all that the user may do beyond its own.
+    ordinary = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    reading = ["--inh-caps=-all,+dac_read_search", "--ambient-caps=-all,+dac_read_search"]
+    with milpa_up([*ordinary, *reading]) as up:
+        up.start()
+        assert {process.uids().effective for process in up.family()} == {65534}
+        assert solve(up).state is JobState.SUCCEEDED
+        assert up.end(signal.SIGTERM) == 0
+        assert up.family() == []

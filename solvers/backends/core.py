@@ -177,6 +177,7 @@ def restrict(model: Model, free: NDArray[np.bool_], values: Floats) -> Model:
         row_names=[name for name, kept in zip(model.row_names, used, strict=True) if kept],
         integer=None if model.integer is None else model.integer[free],
         offset=model.offset + float(model.costs @ fixed),
+        sizes=None if model.sizes is None else model.sizes[free],
     )
 
 

@@ -30,7 +30,8 @@ _NO_RATE = 1e-9
 class Price:
     """What one unit more of a field changes in the objective: exact while the field changes by low … high (±inf: ever).
 
-    Where the two sides differ, slope is that of the side asked for, and the range ends at 0 on the other.
+    Where the two sides differ, slope is that of the side asked for, and the range ends at 0 on the other. Where nothing
+    fits on the side asked for, slope is that of the other side.
     """
 
     slope: float
@@ -63,15 +64,16 @@ class _Line(NamedTuple):
 
 
 class Pricer:
-    """Prices the fields of one linear program that `solver` has just solved to optimality.
+    """Prices the fields of one linear program that `solver` has solved to optimality.
 
     extensions: how many neighbouring lines are looked at for a longer range of the same price; 0 keeps to one basis.
-    The solver is left as it was found, with its limits where they were.
+    The solver is left with its limits where they were.
     """
 
     def __init__(self, solver: Solver, *, extensions: int = 20) -> None:
         self._solver = solver
         self._extensions = extensions
+        self._home: Answer | None = None
 
     def price(self, shift: Shift, *, scale: float, relax: int = 1) -> Price:
         """Return the price of a field on the side `relax` (+1: as it grows, -1: as it shrinks), with its range.
@@ -80,22 +82,34 @@ class Pricer:
         """
         field = _Field(self._solver, shift, scale)
         relaxed, tightened = self._side(field, relax), self._side(field, -relax)
-        field.line_at(0.0)
-        if relaxed is None:
-            return Price(tightened.slope if tightened else 0.0, 0.0, 0.0)
-        back = 0.0
-        if tightened is not None and field.same(tightened, relaxed):
-            back = tightened.end(-relax)
-        reach = relaxed.end(relax)
+        self._go_home(field)
+        line = relaxed or tightened
+        if line is None:
+            return Price(0.0, 0.0, 0.0)
+        reach = 0.0 if relaxed is None else relaxed.end(relax)
+        back = 0.0 if tightened is None or not field.same(tightened, line) else tightened.end(-relax)
         low, high = (back, reach) if relax > 0 else (reach, back)
-        return Price(relaxed.slope, 0.0 - low, 0.0 + high)
+        return Price(line.slope, 0.0 - low, 0.0 + high)
 
     def slope(self, shift: Shift, *, scale: float, side: int = 1) -> float | None:
         """Return the derivative on one side only; None: the program has no solution on that side."""
         field = _Field(self._solver, shift, scale)
         line = self._line(field, 0.0, side)
-        field.line_at(0.0)
+        self._go_home(field)
         return None if line is None else line.slope
+
+    def solve_at(self, shift: Shift, change: float) -> Answer:
+        """Solve again with a field changed, and put it back. The answer may be infeasible."""
+        field = _Field(self._solver, shift, 1.0)
+        self._home = None
+        answer = field.solve_at(change)
+        self._go_home(field)
+        return answer
+
+    def _go_home(self, field: "_Field") -> None:
+        """Put the field back; an answer is only sought when something was moved."""
+        if self._home is None or len(self._home.point) != len(self._solver.column_bounds[0]):
+            self._home = field.solve_at(0.0)
 
     def _side(self, field: "_Field", side: int) -> _Line | None:
         line = first = self._line(field, 0.0, side)
@@ -111,17 +125,25 @@ class Pricer:
     def _line(self, field: "_Field", begin: float, side: int) -> _Line | None:
         """Return the line that begins at a distance from the limit and goes on to `side`; None: infeasible there."""
         near = _SAME_POINT * field.scale
-        line = field.line_at(side * begin)
+        line = self._line_at(field, side * begin)
         if line is not None and line.end(side) > begin + near:
             return line
         step = _FIRST_STEP * field.scale
         while step >= _LAST_STEP * field.scale:
-            line = field.line_at(side * (begin + step))
+            line = self._line_at(field, side * (begin + step))
             gap = step if line is None else line.start(side) - begin
             if line is not None and gap <= near:
                 break
             step = step / 10 if line is None else gap / 2
         return line
+
+    def _line_at(self, field: "_Field", change: float) -> _Line | None:
+        if change == 0.0:
+            self._go_home(field)
+            return None if self._home is None else field.line(self._home, 0.0)
+        self._home = None
+        answer = field.solve_at(change)
+        return None if answer.status is SolveStatus.INFEASIBLE else field.line(answer, change)
 
 
 class _Field:
@@ -134,90 +156,90 @@ class _Field:
         self._rows = _Bounds(*solver.row_bounds, shift.row_lower, shift.row_upper)
         self._columns = _Bounds(*solver.column_bounds, shift.column_lower, shift.column_upper)
 
-    def line_at(self, change: float) -> _Line | None:
-        """Solve with the field changed and return the line through it; None: there is no solution."""
+    def solve_at(self, change: float) -> Answer:
+        """Solve with the field changed by so much. FatalError(`solver_failed`): a limit of the run was in the way."""
         solver = self._solver
         solver.set_row_bounds(self._rows.indices, *self._rows.at(change))
         solver.set_column_bounds(self._columns.indices, *self._columns.at(change))
         answer = solver.solve()
-        if answer.status is SolveStatus.INFEASIBLE:
-            return None
-        if answer.status is not SolveStatus.OPTIMAL:
+        if answer.status not in {SolveStatus.OPTIMAL, SolveStatus.INFEASIBLE}:
             raise FatalError("solver_failed", f"a limit could not be priced: {answer.status}")
-        self._objective = abs(answer.objective or 0.0)
-        line = self._line(answer)
-        return _Line(line.slope, change + line.low, change + line.high)
+        return answer
 
     def same(self, one: _Line, other: _Line) -> bool:
         """Tell whether two lines have one slope, up to rounding in an objective of that size."""
         noise = _ROUNDING * max(self._objective, self._solver.largest_cost) / self.scale
         return abs(one.slope - other.slope) <= max(noise, _SAME_SLOPE * max(abs(one.slope), abs(other.slope)))
 
-    def _line(self, answer: Answer) -> _Line:
-        """Return the line of the present basis, relative to where the field stands."""
+    def line(self, answer: Answer, change: float) -> _Line:
+        """Return the line of the basis that has just been found with the field changed by so much."""
         if answer.prices is None or answer.reduced_costs is None or answer.activity is None:
             raise FatalError("solver_failed", "an optimal linear program came without duals")
+        self._objective = abs(answer.objective or 0.0)
         solver, rows, columns = self._solver, self._rows, self._columns
         basic = solver.basic()
-        row_rates = rows.rates(answer.activity, answer.prices, solver.maximize)
-        column_rates = columns.rates(answer.point, answer.reduced_costs, solver.maximize)
+        row_rates = rows.rates(solver.row_bounds, answer.activity, answer.prices, solver.maximize)
+        column_rates = columns.rates(solver.column_bounds, answer.point, answer.reduced_costs, solver.maximize)
         basic_row, basic_column = -1 - basic[basic < 0], basic[basic >= 0]
         row_rates[np.isin(rows.indices, basic_row)] = 0.0
         column_rates[np.isin(columns.indices, basic_column)] = 0.0
         slope = answer.prices[rows.indices] @ row_rates + answer.reduced_costs[columns.indices] @ column_rates
-        moved = np.zeros(len(answer.activity))
-        moved[rows.indices] = row_rates
-        for column, rate in zip(columns.indices, column_rates, strict=True):
-            moved -= solver.column(int(column)) * rate
-        rates = solver.basic_rates(moved)
-        row_low, row_high = rows.range(basic_row, rates[basic < 0], row_rates, answer.activity, self.scale)
-        low, high = columns.range(basic_column, rates[basic >= 0], column_rates, answer.point, self.scale)
-        return _Line(float(slope), float(max(low, row_low)), float(min(high, row_high)))
+        rates = solver.basic_rates(self._pull(row_rates, column_rates))
+        row_room = rows.room(solver.row_bounds, basic_row, rates[basic < 0], row_rates, answer.activity)
+        column_room = columns.room(solver.column_bounds, basic_column, rates[basic >= 0], column_rates, answer.point)
+        distance, closing = (np.concatenate(parts) for parts in zip(row_room, column_room, strict=True))
+        closing[np.abs(closing) * self.scale <= _NO_RATE * np.maximum(1.0, distance)] = 0.0
+        return _Line(float(slope), change - _first(distance, -closing), change + _first(distance, closing))
+
+    def _pull(self, row_rates: Floats, column_rates: Floats) -> Floats:
+        """Return how the right-hand sides that the basic variables must meet move, shape (m,)."""
+        moved = np.zeros(len(self._solver.row_bounds[0]))
+        moved[self._rows.indices] = row_rates
+        for column, rate in zip(self._columns.indices, column_rates, strict=True):
+            moved -= self._solver.column(int(column)) * rate
+        return moved
 
 
 class _Bounds:
-    """Bounds of all rows or of all columns, some of which move with a field: shape (k,) each, k rows or columns."""
+    """Which bounds of the rows, or of the columns, move with a field, and how fast: shape (k,), k rows or columns."""
 
     def __init__(
         self, lower: Floats, upper: Floats, lower_rate: Mapping[int, float], upper_rate: Mapping[int, float]
     ) -> None:
         self.indices = np.array(sorted({*lower_rate, *upper_rate}), dtype=np.int64)
-        self._all = lower, upper
+        self._home = lower[self.indices], upper[self.indices]
         self._lower_rate = np.array([lower_rate.get(int(i), 0.0) for i in self.indices])
         self._upper_rate = np.array([upper_rate.get(int(i), 0.0) for i in self.indices])
-        self._home = lower[self.indices], upper[self.indices]
 
     def at(self, change: float) -> tuple[Floats, Floats]:
         """Return lower and upper of the moving ones when the field changes."""
         lower, upper = self._home
         return lower + change * self._lower_rate, upper + change * self._upper_rate
 
-    def rates(self, values: Floats, duals: Floats, maximize: bool) -> Floats:
+    def rates(self, bounds: tuple[Floats, Floats], values: Floats, duals: Floats, maximize: bool) -> Floats:
         """Return how fast the moving ones move if they stay with the bound that they stand at."""
-        lower, upper = (bound[self.indices] for bound in self._all)
+        lower, upper = (bound[self.indices] for bound in bounds)
         value, dual = values[self.indices], duals[self.indices]
         wants_more = dual > 0 if maximize else dual < 0
         at_upper = np.where(lower == upper, wants_more, np.abs(value - upper) < np.abs(value - lower))
         return np.where(at_upper, self._upper_rate, self._lower_rate)
 
-    def range(
-        self, basic: Whole, rates: Floats, own_rates: Floats, values: Floats, scale: float
-    ) -> tuple[float, float]:
-        """Return between which changes of the field the basic ones, and the moving ones, keep within their bounds."""
+    def room(
+        self, bounds: tuple[Floats, Floats], basic: Whole, rates: Floats, own_rates: Floats, values: Floats
+    ) -> tuple[Floats, Floats]:
+        """Return how far the basic and the moving ones are from their bounds, and how fast that closes."""
         free = ~np.isin(self.indices, basic)
         indices = np.concatenate([basic, self.indices[free]])
         rate = np.concatenate([rates, own_rates[free]])
         lower_rate, upper_rate = np.zeros(len(indices)), np.zeros(len(indices))
         _, here, mine = np.intersect1d(indices, self.indices, return_indices=True)
         lower_rate[here], upper_rate[here] = self._lower_rate[mine], self._upper_rate[mine]
-        lower, upper = (bound[indices] for bound in self._all)
-        value = values[indices]
-        room = np.maximum(0.0, np.concatenate([upper - value, value - lower]))
-        closing = np.concatenate([rate - upper_rate, lower_rate - rate])
-        closing[np.abs(closing) * scale <= _NO_RATE * np.maximum(1.0, np.abs(np.tile(value, 2)))] = 0.0
-        return -_first(room, -closing), _first(room, closing)
+        lower, upper = (bound[indices] for bound in bounds)
+        distance = np.maximum(0.0, np.concatenate([upper - values[indices], values[indices] - lower]))
+        return distance, np.concatenate([rate - upper_rate, lower_rate - rate])
 
 
-def _first(room: Floats, closing: Floats) -> float:
-    shrinking = closing > 0
-    return float((room[shrinking] / closing[shrinking]).min(initial=INFINITY))
+def _first(distance: Floats, closing: Floats) -> float:
+    """Return after which change of the field the first bound is met."""
+    met = closing > 0
+    return float((distance[met] / closing[met]).min(initial=INFINITY))

@@ -222,6 +222,7 @@ def _guessed_prices(model: Model, generator: np.random.Generator) -> Floats:
         upper=(model.upper - model.lower)[chosen],
         matrix=model.matrix[:, chosen],
         row_upper=free,
+        sizes=None,
     )
     working = _WorkingSet(sample, SolveLimits(), Silent(), generator)
     return _prices(working.solve())
@@ -244,6 +245,7 @@ def _restricted(model: Model, columns: Whole, anchor: Floats) -> Model:
         matrix=matrix,
         row_upper=model.row_upper - model.matrix @ anchor,
         offset=model.offset + float(model.costs @ anchor),
+        sizes=None,
     )
 
 
@@ -254,20 +256,21 @@ def _most_per_unit(model: Model) -> Floats:
     most = np.zeros(len(model.row_upper))
     counts = matrix.data > 0
     np.maximum.at(most, matrix.indices[counts], worth[counts] / matrix.data[counts])
-    return np.maximum(most, most.max(initial=0.0) * 1e-9 + 1e-9)
+    return np.asarray(np.maximum(most, most.max(initial=0.0) * 1e-9 + 1e-9), dtype=np.float64)
 
 
 def _dual_bound(model: Model, prices: Floats, reduced: Floats) -> float:
     """Return the bound on the objective that prices ≥ 0 prove by weak duality, whatever the plan."""
-    limited = prices > 0
+    limited = (prices > 0) & np.isfinite(model.row_upper)
     rows = float(prices[limited] @ model.row_upper[limited])
-    return rows + float(np.maximum(reduced * model.lower, reduced * model.upper).sum()) + model.offset
+    columns = float(np.maximum(reduced * model.lower, reduced * model.upper).sum())
+    return rows + columns + model.offset
 
 
 def _prices(answer: Answer) -> Floats:
     if answer.prices is None:
         raise FatalError("solver_failed", "an optimal linear program came without prices")
-    return np.maximum(answer.prices, 0.0)
+    return np.asarray(np.maximum(answer.prices, 0.0), dtype=np.float64)
 
 
 def _holds(model: Model, x: Floats) -> bool:

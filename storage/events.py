@@ -1,5 +1,6 @@
 """The event log: append-only; every verb writes its rows with the change they tell of. Readers are here."""
 
+import re
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -33,6 +34,7 @@ LIMIT :limit
 """)
 
 _NIL = UUID(int=0)
+_POSITION = re.compile(r"([0-9]{1,18})\.([0-9a-f]{32})\.([0-9]{1,9})")
 
 
 class EventLog:
@@ -82,8 +84,7 @@ def _position(written_by: int, job_id: UUID, seq: int) -> str:
 
 
 def _parse(position: str) -> tuple[int, UUID, int]:
-    try:
-        written_by, job_id, seq = position.split(".")
-        return int(written_by), UUID(job_id), int(seq)
-    except ValueError:
-        raise UsageError("bad_position", "This is not a position in the event log.") from None
+    found = _POSITION.fullmatch(position)
+    if found is None:
+        raise UsageError("bad_position", "This is not a position in the event log.")
+    return int(found[1]), UUID(found[2]), int(found[3])

@@ -70,7 +70,7 @@ class Session:
 def read(row: RowMapping, type_: type[T]) -> T:
     """Convert a row, its JSON columns as text, to a struct; columns the struct does not name are dropped."""
     values = {
-        name: msgspec.json.decode(value) if name in _JSON_COLUMNS and isinstance(value, str) else value
+        str(name): msgspec.json.decode(value) if name in _JSON_COLUMNS and isinstance(value, str) else value
         for name, value in row.items()
     }
     return msgspec.convert(values, type_)
@@ -82,8 +82,8 @@ def read_job(row: RowMapping) -> JobRow:
 
 
 def to_json(value: Any) -> str | None:
-    """Return the value as JSON text for a jsonb parameter; None stays null."""
-    return None if value is None else msgspec.json.encode(value).decode()
+    """Return the value as JSON text for a jsonb parameter; None stays null. NUL, which jsonb cannot hold, becomes U+FFFD."""
+    return None if value is None else msgspec.json.encode(value).decode().replace("\\u0000", "\\ufffd")
 
 
 def payload_context(tenant_id: UUID, job_id: UUID, name: PayloadName) -> str:

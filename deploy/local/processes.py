@@ -58,14 +58,14 @@ def start(part: Part) -> subprocess.Popen[bytes]:
         )
 
 
-def wait_ready(part: Part, process: subprocess.Popen[bytes], seconds: float = 30.0) -> None:
+def wait_ready(part: Part, process: subprocess.Popen[bytes], seconds: float = 60.0) -> None:
     """Return once the part serves. FatalError, with the end of its log: it ended or took too long."""
     deadline = time.monotonic() + seconds
     while not part.ready():
         if process.poll() is not None:
-            raise FatalError("part_ended", f"{part.name} ended with {process.returncode}:\n{log_end(part.log)}")
+            raise FatalError("part_ended", f"{part.name} ended with {process.returncode}; {_end_of(part.log)}")
         if time.monotonic() > deadline:
-            raise FatalError("part_not_ready", f"{part.name} was not ready in {seconds:g} s:\n{log_end(part.log)}")
+            raise FatalError("part_not_ready", f"{part.name} was not ready in {seconds:g} s; {_end_of(part.log)}")
         time.sleep(0.01)
 
 
@@ -88,6 +88,10 @@ def wait_ended(part: Part, process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def _end_of(log: Path) -> str:
+    return f"the end of {log}:\n{log_end(log)}"
 
 
 def log_end(log: Path, lines: int = 12) -> str:

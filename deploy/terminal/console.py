@@ -38,6 +38,6 @@ def complain(error: MilpaError) -> None:
     from deploy.terminal import show
 
     terminal = console(stderr=True)
-    terminal.print(f"[red]✗[/] {escape(error.message)} [dim]{error.code}[/]", highlight=False)
+    terminal.print(f"[red]✗[/] {escape(error.message)} [dim]{error.code}[/]", highlight=False, soft_wrap=True)
     if issues:
         show.issues(issues, getattr(error, "issues_total", len(issues)), terminal)

@@ -27,11 +27,18 @@ class ProgressLine:
 
     def take(self, event: JobEvent) -> None:
         """Take the next event of the job."""
-        if event.type in {EventType.PHASE, EventType.INCUMBENT}:
+        if event.type is EventType.FILE:
+            self._words = "files"
+        elif event.type in {EventType.PHASE, EventType.INCUMBENT}:
             self._words = str(event.data.get("phase") or self._words)
             self._data |= {name: event.data[name] for name in _FIGURES if event.data.get(name) is not None}
         else:
             self._words = str(event.type)
+
+    @property
+    def words(self) -> str:
+        """Its state or phase."""
+        return self._words
 
     def __str__(self) -> str:
         parts = [f"[bold]{self._words:<9}[/]"]
@@ -58,14 +65,21 @@ def follow(client: "Client", job: Job, console: Console) -> Job:
 
 
 def _follow_live(client: "Client", job: Job, console: Console, line: ProgressLine) -> None:
-    spinner = Spinner("dots", text=str(line))
-    with Live(spinner, console=console, transient=True, refresh_per_second=_FRAMES_A_SECOND):
+    spinner = Spinner("dots")
+
+    def frame() -> Spinner:
+        spinner.update(text=str(line))
+        return spinner
+
+    with Live(get_renderable=frame, console=console, transient=True, refresh_per_second=_FRAMES_A_SECOND):
         for event in client.events(job):
             line.take(event)
-            spinner.update(text=str(line))
 
 
 def _follow_plainly(client: "Client", job: Job, console: Console, line: ProgressLine) -> None:
+    told = ""
     for event in client.events(job):
         line.take(event)
-        console.print(str(line), highlight=False)
+        if line.words != told:
+            console.print(str(line), highlight=False)
+            told = line.words

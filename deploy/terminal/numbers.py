@@ -19,6 +19,8 @@ def figure(value: Any, unit: str = "number", currency: str = "") -> str:
             return f"{value:,.0f} {currency}".rstrip()
         case int() | float(), "share":
             return f"{value:.1%}".replace("%", " %")
+        case int() | float(), "ratio":
+            return f"{value:.2f}"
         case int() | float(), _:
             return f"{number(value)} {_WORDS.get(unit, '')}".rstrip()
     return str(value)

@@ -71,8 +71,10 @@ def report(report: "JobReport", console: Console) -> None:
             figures.add_row(escape(fact["label"]), f"[bold]{escape(value)}[/]", f"[dim]{note}[/]")
     if figures.row_count:
         console.print(figures)
+    sentences = Table.grid(padding=(0, 1))
     for sentence in report.sentences:
-        console.print(f"  • {escape(sentence)}", highlight=False)
+        sentences.add_row(" •", escape(sentence))
+    console.print(sentences)
 
 
 def issues(found: "Sequence[Issue]", total: int, console: Console) -> None:
@@ -134,6 +136,8 @@ def files(found: Sequence[JobFile], console: Console) -> None:
 
 def paths(found: Sequence[Path], console: Console) -> None:
     """Print where files are on this machine, one path a line, never broken."""
+    if found:
+        console.print()
     for path in found:
         console.print(f"  [green]→[/] {escape(str(path))}", highlight=False, soft_wrap=True)
 

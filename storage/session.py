@@ -82,7 +82,7 @@ def read_job(row: RowMapping) -> JobRow:
 
 
 def to_json(value: Any) -> str | None:
-    """Return the value as JSON text for a jsonb parameter; None stays null. NUL, which jsonb cannot hold, becomes U+FFFD."""
+    """Return the value as JSON text for jsonb, which cannot hold NUL: it becomes U+FFFD. None stays null."""
     return None if value is None else msgspec.json.encode(value).decode().replace("\\u0000", "\\ufffd")
 
 

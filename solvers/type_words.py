@@ -66,7 +66,7 @@ def describe(type_: inspect.Type) -> str:
 def range_of(type_: inspect.IntType | inspect.FloatType) -> str:
     """Return the range of a number: "≥ 0 and ≤ 1", or nothing."""
     signs = (("≥", type_.ge), (">", type_.gt), ("≤", type_.le), ("<", type_.lt))
-    return " and ".join(f"{sign} {limit:g}" for sign, limit in signs if limit is not None)
+    return " and ".join(f"{sign} {limit:.15g}" for sign, limit in signs if limit is not None)
 
 
 def listed(values: Iterable[Any]) -> str:

@@ -34,7 +34,7 @@ def columns_of(problem: type[msgspec.Struct], table: str) -> list[Column]:
 
 def _column(field: inspect.Field, notes: dict[str, str]) -> Column:
     said = notes.get(field.encode_name) or notes.get(field.name, "")
-    wanted = describe(field.type)
+    wanted = describe(field.type).removesuffix(" or null")
     needed = "Required." if field.required else _when_empty(field.default)
     return Column(
         name=field.encode_name,

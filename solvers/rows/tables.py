@@ -12,17 +12,35 @@ from solvers.rows_process import RowsRead, TableFormat
 from solvers.type_words import did_you_mean, listed, ticked
 
 MAX_ISSUES: Final = 1000
+MAX_COLUMNS: Final = 1000
 
 
-class _Issues:
-    def __init__(self) -> None:
-        self.listed: list[Issue] = []
+class _Reading:
+    """What was found in one table so far."""
+
+    def __init__(self, table: str) -> None:
+        self.table = table
+        self.issues: list[Issue] = []
         self.total = 0
 
-    def add(self, code: str, at: str, message: str, *, row: int | None = None, column: str | None = None) -> None:
+    def add(
+        self,
+        code: str,
+        message: str,
+        *,
+        at: tuple[str | int, ...] = (),
+        row: int | None = None,
+        column: str | None = None,
+    ) -> None:
+        """Count an issue at a place within the table."""
         self.total += 1
         if self.total <= MAX_ISSUES:
-            self.listed.append(Issue(code=code, pointer=at, message=message, row=row, column=column))
+            where = pointer(self.table, *at)
+            self.issues.append(Issue(code=code, pointer=where, message=message, row=row, column=column))
+
+    def answer(self, rows: list[dict[str, Any]], numbers: list[int]) -> RowsRead:
+        """Return it with these rows."""
+        return RowsRead(table=pointer(self.table), rows=rows, numbers=numbers, issues=self.issues, total=self.total)
 
 
 def read_table(kind: JobKind[Any, Any], table_format: TableFormat, data: bytes) -> RowsRead:
@@ -32,8 +50,9 @@ def read_table(kind: JobKind[Any, Any], table_format: TableFormat, data: bytes) 
     try:
         grid = read_grid(data, table_format, {column.name for column in columns})
     except UnreadableError as error:
-        issue = Issue(code=error.code, pointer=pointer(table), message=error.message)
-        return RowsRead(table=pointer(table), issues=[issue], total=1)
+        reading = _Reading(table)
+        reading.add(error.code, error.message)
+        return reading.answer([], [])
     return rows_of(grid, columns, table)
 
 
@@ -45,60 +64,60 @@ def _main_table(kind: JobKind[Any, Any]) -> str:
 
 def rows_of(grid: Grid, columns: list[Column], table: str) -> RowsRead:
     """Return the rows below the header, which is the first line that is not empty; empty lines are no rows."""
-    issues = _Issues()
+    reading = _Reading(table)
     start = next((place for place, line in enumerate(grid) if any(line)), None)
     if start is None:
-        issues.add("empty_table", pointer(table), "The file has no header and no rows.")
-        return RowsRead(table=pointer(table), issues=issues.listed, total=issues.total)
-    placed = _match_header(grid[start], columns, table, start + 1, issues)
+        reading.add("empty_table", "The file has no header and no rows.")
+        return reading.answer([], [])
+    header = grid[start]
+    if len(header) > MAX_COLUMNS:
+        reading.add("too_large", f"The header has more than {MAX_COLUMNS:,} columns.", row=start + 1)
+        return reading.answer([], [])
     body = [(number, line) for number, line in enumerate(grid[start + 1 :], start + 2) if any(line)]
-    if not body:
-        message = "There is a header but no row below it."
-        issues.add("empty_table", pointer(table), message, row=start + 1)
-    header_is_wrong = issues.total > 0
-    rows = _parse(body, placed, len(grid[start]), table, issues)
-    return RowsRead(
-        table=pointer(table),
-        rows=[] if header_is_wrong else rows,
-        numbers=[] if header_is_wrong else [number for number, _ in body],
-        issues=issues.listed,
-        total=issues.total,
-    )
+    placed = _match_header(header, columns, start + 1, reading)
+    _check_body(header, body, start + 1, reading)
+    header_is_wrong = reading.total > 0
+    rows = _parse(body, placed, len(header), reading)
+    return reading.answer([], []) if header_is_wrong else reading.answer(rows, [number for number, _ in body])
 
 
-def _match_header(
-    header: list[str], columns: list[Column], table: str, row: int, issues: _Issues
-) -> list[tuple[int, Column]]:
+def _match_header(header: list[str], columns: list[Column], row: int, reading: _Reading) -> list[tuple[int, Column]]:
     """Return the known columns and where they are; say which are unknown, missing or come twice."""
     known = {column.name: column for column in columns}
     placed: dict[str, tuple[int, Column]] = {}
     for place, name in enumerate(header):
         if name in placed:
-            issues.add(
-                "duplicate_column", pointer(table), f"The column {ticked(name)} comes twice.", row=row, column=name
-            )
+            reading.add("duplicate_column", f"The column {ticked(name)} comes twice.", row=row, column=name)
         elif name in known:
             placed[name] = place, known[name]
         elif name:
             hint = did_you_mean(name, known, ticked) or f" There are {', '.join(map(ticked, known))}."
-            message = f"There is no column {ticked(name)}.{hint}"
-            issues.add("unknown_column", pointer(table), message, row=row, column=name)
+            reading.add("unknown_column", f"There is no column {ticked(name)}.{hint}", row=row, column=name)
     for name, column in known.items():
         if column.required and name not in placed:
             message = f"The column {ticked(name)} is missing; the header has {listed(filter(None, header))}."
-            issues.add("missing_column", pointer(table), message, row=row, column=name)
+            reading.add("missing_column", message, row=row, column=name)
     return list(placed.values())
 
 
+def _check_body(header: list[str], body: list[tuple[int, list[str]]], row: int, reading: _Reading) -> None:
+    """Say that there are no rows, or that a column has values and no name."""
+    if not body:
+        reading.add("empty_table", "There is a header but no row below it.", row=row)
+    for place, name in enumerate(header):
+        if not name and any(line[place] for _, line in body if place < len(line)):
+            reading.add("unknown_column", f"Column {place + 1} has values and no name in the header.", row=row)
+
+
 def _parse(
-    body: list[tuple[int, list[str]]], placed: list[tuple[int, Column]], width: int, table: str, issues: _Issues
+    body: list[tuple[int, list[str]]], placed: list[tuple[int, Column]], width: int, reading: _Reading
 ) -> list[dict[str, Any]]:
     readers = [(place, column.name, column.parse) for place, column in placed]
     rows = []
     for index, (number, line) in enumerate(body):
         if any(line[width:]):
             message = f"This row has more cells ({len(line)}) than the header ({width}): quote text with commas."
-            issues.add("too_many_cells", pointer(table, index), message, row=number)
+            reading.add("too_many_cells", message, at=(index,), row=number)
         row: dict[str, Any] = {}
         length = len(line)
         for place, name, parse in readers:
@@ -106,7 +125,6 @@ def _parse(
                 try:
                     row[name] = parse(text)
                 except CellError as error:
-                    at = pointer(table, index, name)
-                    issues.add(error.code, at, error.message, row=number, column=name)
+                    reading.add(error.code, error.message, at=(index, name), row=number, column=name)
         rows.append(row)
     return rows

@@ -363,6 +363,16 @@ def test_csv_comes_in_many_dialects(data: str) -> None:
     assert read.rows == [{"id": "A", "price": 5.0}]
 
 
+def test_a_header_of_thousands_of_columns_is_refused_as_a_whole() -> None:
+    assert [issue.code for issue in from_csv("x," * 5000 + "\nA,1\n").issues] == ["too_large"]
+
+
+def test_values_without_a_header_are_not_dropped_in_silence() -> None:
+    read = from_csv("id,price,,kept\nA,1,,\nB,1,7,true\n")
+    assert said(read) == [("unknown_column", "/deals", 1, None)]
+    assert "Column 3" in read.issues[0].message
+
+
 def test_quoted_cells_hold_delimiters_and_line_breaks_and_rows_count_as_a_spreadsheet_does() -> None:
     read = from_csv('id,price\n"a, ""b""\nc",1\nB,x\n')
     assert read.rows[0] == {"id": 'a, "b"\nc', "price": 1.0}

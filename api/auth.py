@@ -1,5 +1,6 @@
 """Who is asking, and whether they may. Every route declares `requires=Permission…`; one guard holds all of it."""
 
+import re
 import time
 from collections.abc import Mapping
 from enum import StrEnum
@@ -22,6 +23,7 @@ Connection = ASGIConnection[Any, Any, Any, Any]
 KNOWN_SECONDS = 1.0
 """How long a key that was good is taken for good without asking again."""
 _MOST_KNOWN = 10_000
+_BEARER = re.compile(r"bearer +(mlp_\w{1,200})", re.IGNORECASE | re.ASCII)
 
 
 class Permission(StrEnum):
@@ -103,10 +105,10 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
 
 
 async def _authenticate(connection: Connection) -> Principal:
-    scheme, _, secret = connection.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and secret.strip().startswith("mlp_"):
+    bearer = _BEARER.fullmatch(connection.headers.get("authorization", ""))
+    if bearer is not None:
         known: KnownKeys = connection.app.state.known_keys
-        principal = await known.authenticate(connection, secret.strip())
+        principal = await known.authenticate(connection, bearer[1])
         if principal is not None:
             return principal
     detail = "Say who is asking: Authorization: Bearer mlp_…, with a key that is good."

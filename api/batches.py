@@ -7,6 +7,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, get, post
+from litestar.params import FromPath
 from litestar.response import Stream
 
 from api import sse
@@ -121,7 +122,7 @@ async def _read_entry(entry: bytes, settings: Settings) -> Reading:
     requires=Permission.READ,
     operation=Operation(tag="Batches", answers={200: Answer("The batch.", Batch)}),
 )
-async def show_batch(request: AnyRequest, batch_id: UUID) -> Response[bytes]:
+async def show_batch(request: AnyRequest, batch_id: FromPath[UUID]) -> Response[bytes]:
     """Show a batch, with its jobs counted by state."""
     row = await _get(request, batch_id)
     batch = Batch(
@@ -142,7 +143,7 @@ async def show_batch(request: AnyRequest, batch_id: UUID) -> Response[bytes]:
         tag="Batches", answers={200: Answer("A stream of counts by state.", media_type=sse.MEDIA_TYPE)}, problems=(429,)
     ),
 )
-async def follow_batch(request: AnyRequest, batch_id: UUID) -> Stream:
+async def follow_batch(request: AnyRequest, batch_id: FromPath[UUID]) -> Stream:
     """Follow a batch.
 
     `progress` tells its counts by state whenever they change, `finished` once all jobs have ended; then `end`.

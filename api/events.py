@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, get
+from litestar.params import FromPath
 from litestar.response import Stream
 
 from api import sse
@@ -57,7 +58,7 @@ class EventPage(msgspec.Struct, frozen=True):
         problems=(429,),
     ),
 )
-async def show_events(request: AnyRequest, job_id: UUID) -> Response[Any]:
+async def show_events(request: AnyRequest, job_id: FromPath[UUID]) -> Response[Any]:
     """Show a job's events; with `Accept: text/event-stream` follow them to the end."""
     after = _resume_after(request, read_query(request, EventsQuery))
     services = services_of(request)

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, get, post
+from litestar.params import FromPath
 from litestar.response import Stream
 
 from api.auth import Permission
@@ -75,7 +76,7 @@ def _link(row: FileRow, base: str) -> JobFileLink:
     requires=Permission.READ,
     operation=Operation(tag="Files", answers={200: Answer("The files.", FileList)}),
 )
-async def list_files(request: AnyRequest, job_id: UUID) -> Response[bytes]:
+async def list_files(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
     """List a job's files."""
     return answer(await _list(request, job_id))
 
@@ -90,7 +91,7 @@ async def list_files(request: AnyRequest, job_id: UUID) -> Response[bytes]:
         problems=(409,),
     ),
 )
-async def make_files(request: AnyRequest, job_id: UUID) -> Response[bytes]:
+async def make_files(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
     """Make more files of a succeeded job; formats that are there already are not made again."""
     services = services_of(request)
     body = await read_json(request, services.settings.max_body_bytes)
@@ -111,10 +112,12 @@ async def make_files(request: AnyRequest, job_id: UUID) -> Response[bytes]:
         tag="Files", answers={302: Answer("Where the file is, for 15 minutes.", headers=("Location",))}
     ),
 )
-async def fetch_file(request: AnyRequest, job_id: UUID, name: str) -> Response[bytes]:
+async def fetch_file(request: AnyRequest, job_id: FromPath[UUID], name: FromPath[str]) -> Response[bytes]:
     """Lead to a file by a signed link that ends."""
     services = services_of(request)
     tenant: UUID = request.user.tenant
+    if "\x00" in name:  # which PostgreSQL does not take as text
+        raise not_found("file")
     async with services.database.transaction(tenant) as transaction:
         row = await transaction.files.get(job_id, name)
     if row is None:
@@ -134,7 +137,7 @@ async def fetch_file(request: AnyRequest, job_id: UUID, name: str) -> Response[b
         tag="Files", answers={200: Answer("The file.", media_type="application/octet-stream")}, problems=(403, 503)
     ),
 )
-async def download(request: AnyRequest, token: str) -> Stream:
+async def download(request: AnyRequest, token: FromPath[str]) -> Stream:
     """Fetch a file by a signed link: whoever has the link may, until it ends."""
     services = services_of(request)
     link = services.file_links.open(token, FileLink)

@@ -15,6 +15,8 @@ from api.operations import Answer, Operation
 from api.services import Services, services_of
 
 _REDIS_SECONDS = 1.0
+_FIGURES = CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8")
+"""Litestar says the charset itself."""
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -61,7 +63,7 @@ def show_metrics(request: AnyRequest) -> Response[bytes]:
     """Show the figures of this process to Prometheus."""
     metrics: Metrics = request.app.state.metrics
     metrics.streams.set(services_of(request).hub.streams)
-    return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(metrics.registry), media_type=_FIGURES)
 
 
 ROUTES = [live, ready]

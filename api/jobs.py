@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, delete, get, post
+from litestar.params import FromPath
 
 from api.auth import Permission
 from api.bodies import AnyRequest, answer, content_type, read_json
@@ -13,7 +14,7 @@ from api.kinds import find_kind
 from api.links import base_url, show_job
 from api.listing import JobPage, JobsQuery, list_page
 from api.operations import Answer, Operation
-from api.problem_details import invalid, not_found
+from api.problem_details import invalid, not_found, shown
 from api.queries import MAX_WAIT_SECONDS, described, idempotency_key, preferred_wait, read_query
 from api.services import services_of
 from api.submissions import Reading, read_submission, request_type, with_key
@@ -70,7 +71,7 @@ def _submit_route(kind: AnyKind) -> Any:
 
 
 @post("/v1/{kind:str}/jobs", requires=Permission.SUBMIT, operation=None)
-async def submit_unknown(kind: str) -> Response[bytes]:
+async def submit_unknown(kind: FromPath[str]) -> Response[bytes]:
     """Answer a submit of a kind that there is not."""
     find_kind(kind)
     raise not_found()
@@ -81,7 +82,7 @@ async def _submit(request: AnyRequest, kind: AnyKind) -> Response[bytes]:
     key = idempotency_key(request)
     reading = await _read(request, kind)
     if query.validate_only:
-        return answer(Validation(reading.issues))
+        return answer(Validation([shown(issue) for issue in reading.issues]))
     if reading.new is None:
         raise invalid(reading.issues, reading.total)
     services = services_of(request)
@@ -129,7 +130,7 @@ async def list_jobs(request: AnyRequest) -> Response[bytes]:
         },
     ),
 )
-async def show(request: AnyRequest, job_id: UUID) -> Response[bytes]:
+async def show(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
     """Show a job; `?wait=20` holds until it has ended."""
     query = read_query(request, WaitQuery)
     services = services_of(request)
@@ -149,7 +150,7 @@ async def show(request: AnyRequest, job_id: UUID) -> Response[bytes]:
     requires=Permission.SUBMIT,
     operation=Operation(tag="Jobs", answers={202: Answer("The job.", Job)}, problems=(409,)),
 )
-async def stop(request: AnyRequest, job_id: UUID) -> Response[bytes]:
+async def stop(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
     """End a job now and keep the best it has found."""
     async with services_of(request).database.transaction(request.user.tenant) as transaction:
         row = await transaction.jobs.request_stop(job_id)
@@ -163,7 +164,7 @@ async def stop(request: AnyRequest, job_id: UUID) -> Response[bytes]:
     requires=Permission.SUBMIT,
     operation=Operation(tag="Jobs", answers={202: Answer("The job.", Job)}, problems=(409,)),
 )
-async def cancel(request: AnyRequest, job_id: UUID) -> Response[bytes]:
+async def cancel(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
     """End a job now and keep nothing of it."""
     async with services_of(request).database.transaction(request.user.tenant) as transaction:
         row = await transaction.jobs.request_cancel(job_id)
@@ -177,7 +178,7 @@ async def cancel(request: AnyRequest, job_id: UUID) -> Response[bytes]:
     requires=Permission.SUBMIT,
     operation=Operation(tag="Jobs", answers={202: ACCEPTED}, problems=(409,)),
 )
-async def retry(request: AnyRequest, job_id: UUID) -> Response[bytes]:
+async def retry(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
     """Make a new job from the same input, for one that failed or was cancelled."""
     async with services_of(request).database.transaction(request.user.tenant) as transaction:
         row = await transaction.jobs.resubmit(job_id)
@@ -192,7 +193,7 @@ async def retry(request: AnyRequest, job_id: UUID) -> Response[bytes]:
     operation=Operation(tag="Jobs", answers={204: Answer("It is erased.")}, problems=(409,)),
     status_code=204,
 )
-async def erase(request: AnyRequest, job_id: UUID) -> None:
+async def erase(request: AnyRequest, job_id: FromPath[UUID]) -> None:
     """Erase an ended job, its payloads and its files."""
     services = services_of(request)
     async with services.database.transaction(request.user.tenant) as transaction:

@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 from litestar import Response, get
+from litestar.params import FromPath
 
 from api.auth import Permission
 from api.bodies import AnyRequest, answer
@@ -73,7 +74,7 @@ def list_kinds(request: AnyRequest) -> Response[bytes]:
     operation=Operation(tag="Kinds", answers={200: Answer("The kind.", KindDetail)}),
     sync_to_thread=False,
 )
-def show_kind(request: AnyRequest, kind: str) -> Response[bytes]:
+def show_kind(request: AnyRequest, kind: FromPath[str]) -> Response[bytes]:
     """Show one kind, with the JSON Schemas of problem and solution."""
     found = find_kind(kind)
     problem_schema, solution_schema = _schemas(found.name)
@@ -93,7 +94,7 @@ def show_kind(request: AnyRequest, kind: str) -> Response[bytes]:
     operation=Operation(tag="Kinds", answers={200: Answer('A body ready to post: `{"problem": {…}}`.', dict)}),
     sync_to_thread=False,
 )
-def show_example(kind: str) -> Response[bytes]:
+def show_example(kind: FromPath[str]) -> Response[bytes]:
     """Return a body ready to post, that solves in under two seconds."""
     return answer(find_kind(kind).example)
 
@@ -109,7 +110,7 @@ def _template_route(format_: TableFormat) -> Any:
         ),
         name=f"download_template_{format_}",
     )
-    async def download_template(request: AnyRequest, kind: str) -> Response[bytes]:
+    async def download_template(request: AnyRequest, kind: FromPath[str]) -> Response[bytes]:
         """Return the columns of the kind's main table with two example rows."""
         found = find_kind(kind)
         if found.main_table is None:

@@ -5,6 +5,7 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, get
+from litestar.params import FromPath
 
 from api.auth import Permission
 from api.bodies import AnyRequest, answer
@@ -104,7 +105,7 @@ async def _answer(request: AnyRequest, job_id: UUID, name: PayloadName) -> Respo
     requires=Permission.READ,
     operation=Operation(tag="Jobs", answers={200: Answer("The problem.", KindPart.PROBLEM)}),
 )
-async def show_problem(request: AnyRequest, job_id: UUID) -> Response[bytes]:
+async def show_problem(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
     """Show the problem as solved, with every default filled in."""
     return await _answer(request, job_id, "input")
 
@@ -114,7 +115,7 @@ async def show_problem(request: AnyRequest, job_id: UUID) -> Response[bytes]:
     requires=Permission.READ,
     operation=Operation(tag="Jobs", answers={200: Answer("The result.", JobResult)}, problems=(409,)),
 )
-async def show_result(request: AnyRequest, job_id: UUID) -> Response[bytes]:
+async def show_result(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
     """Show what was found, and why it is so."""
     return await _answer(request, job_id, "result")
 
@@ -124,7 +125,7 @@ async def show_result(request: AnyRequest, job_id: UUID) -> Response[bytes]:
     requires=Permission.READ,
     operation=Operation(tag="Jobs", answers={200: Answer("The report.", JobReport)}, problems=(409,)),
 )
-async def show_report(request: AnyRequest, job_id: UUID) -> Response[bytes]:
+async def show_report(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
     """Show the result for people: facts, tables, charts."""
     return await _answer(request, job_id, "report")
 
@@ -134,10 +135,10 @@ async def show_report(request: AnyRequest, job_id: UUID) -> Response[bytes]:
     requires=Permission.READ,
     operation=Operation(tag="Jobs", answers={200: Answer("The log.", media_type="text/plain")}, problems=(409,)),
 )
-async def show_log(request: AnyRequest, job_id: UUID) -> Response[bytes]:
+async def show_log(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
     """Show the solver's log as text."""
     _, payload = await _read(request, job_id, "log")
-    return Response(content=payload or b"", media_type="text/plain; charset=utf-8")
+    return Response(content=payload or b"", media_type="text/plain")
 
 
 ROUTES = [show_problem, show_result, show_report, show_log]

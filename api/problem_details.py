@@ -145,12 +145,17 @@ def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[
         status=problem.status,
         detail=problem.detail,
         request_id=identity,
-        issues=problem.issues,
+        issues=[shown(issue) for issue in problem.issues],
         issues_total=problem.issues_total,
     )
     return Response(
         content=msgspec.json.encode(body), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers
     )
+
+
+def shown(issue: Issue) -> Any:
+    """Return an issue as answers hold it: its severity is always said."""
+    return {"severity": issue.severity, **msgspec.to_builtins(issue)}
 
 
 def _log_fault(error: Exception, problem: ProblemError, identity: str, route: str) -> None:

@@ -2,7 +2,7 @@
 
 import re
 from functools import cache
-from typing import Any, TypeVar, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -51,11 +51,16 @@ def read_query(request: AnyRequest, type_: type[Q]) -> Q:
 def _convert(texts: list[str], type_: Any) -> Any:
     if any("\x00" in text for text in texts):
         raise msgspec.ValidationError("The character NUL is not allowed")
-    if get_origin(type_) is tuple:
+    if _is_tuple(type_):
         return msgspec.convert([part for text in texts for part in text.split(",")], type_, strict=False)
     if len(texts) > 1:
         raise msgspec.ValidationError("Given more than once")
     return msgspec.convert(texts[0], type_, strict=False)
+
+
+def _is_tuple(type_: Any) -> bool:
+    bare = get_args(type_)[0] if get_origin(type_) is Annotated else type_
+    return get_origin(bare) is tuple
 
 
 def bad_parameter(name: str, message: str, code: str = "bad_value") -> ProblemError:

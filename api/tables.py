@@ -19,7 +19,7 @@ from solvers.rows_process import RowsRead, TableFormat, combined, read_rows
 from solvers.rows_process import template as make_template
 
 MEDIA_TYPES: dict[TableFormat, str] = {
-    TableFormat.CSV: "text/csv; charset=utf-8",
+    TableFormat.CSV: "text/csv",
     TableFormat.XLSX: "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     TableFormat.PARQUET: "application/vnd.apache.parquet",
 }

@@ -19,14 +19,14 @@ _POLICY = (
 def read_docs() -> Response[bytes]:
     """Show the API to a person."""
     headers = {"Content-Security-Policy": _POLICY, "Cache-Control": "no-cache"}
-    return Response(_file("page.html"), media_type="text/html; charset=utf-8", headers=headers)
+    return Response(_file("page.html"), media_type="text/html", headers=headers)
 
 
 @get("/docs/redoc.min.js", requires=Permission.PUBLIC, operation=None, sync_to_thread=False)
 def read_viewer() -> Response[bytes]:
     """Return the viewer's code."""
     headers = {"Cache-Control": "public, max-age=86400"}
-    return Response(_file("redoc.min.js"), media_type="text/javascript; charset=utf-8", headers=headers)
+    return Response(_file("redoc.min.js"), media_type="text/javascript", headers=headers)
 
 
 @get(

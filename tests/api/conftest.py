@@ -1,0 +1,137 @@
+"""The API over the real stack: in process for most tests, behind uvicorn where bytes must flow."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from uuid import UUID, uuid4
+
+import httpx
+import msgspec
+import pytest
+import uvicorn
+from litestar import Litestar
+
+from api.main import create_app
+from deploy.local.servers import Servers
+from storage.rows import Role
+from storage.transaction import Database
+from tests.api.jobs import JobDriver
+from tests.support.stack import settings_of
+
+BASE = "http://milpa.test"
+NewKey = Callable[..., Awaitable[str]]
+Connect = Callable[[str], httpx.AsyncClient]
+
+
+def client(app: Litestar, key: str | None) -> httpx.AsyncClient:
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url=BASE, headers=headers, timeout=60)
+
+
+@asynccontextmanager
+async def running(app: Litestar) -> AsyncIterator[Litestar]:
+    """Run the app's lifespan in one task of its own: fixtures begin and end in different ones."""
+    started, ending = asyncio.Event(), asyncio.Event()
+
+    async def live() -> None:
+        async with app.lifespan():
+            started.set()
+            await ending.wait()
+
+    task = asyncio.create_task(live())
+    waiting = asyncio.create_task(started.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    try:
+        if not task.done():
+            yield app
+    finally:
+        ending.set()
+        await task
+
+
+@pytest.fixture(scope="session")
+async def app(stack: Servers) -> AsyncIterator[Litestar]:
+    async with running(create_app(settings_of(stack))) as app:
+        yield app
+
+
+@pytest.fixture(scope="session")
+async def small_app(stack: Servers) -> AsyncIterator[Litestar]:
+    """An API that takes little: bodies of 20 kB, uploads of 5 kB, one stream."""
+    settings = settings_of(stack)
+    small = msgspec.structs.replace(settings, max_body_bytes=20_000, max_upload_bytes=5_000, max_streams=1)
+    async with running(create_app(small)) as app:
+        yield app
+
+
+@pytest.fixture
+def new_key(database: Database) -> NewKey:
+    async def make(tenant: UUID, role: Role = Role.ADMIN, scopes: tuple[str, ...] = ()) -> str:
+        async with database.fleet() as fleet:
+            return (await fleet.tenants.create_key(tenant, "test", role, scopes)).secret
+
+    return make
+
+
+@pytest.fixture
+async def key(new_key: NewKey, tenant: UUID) -> str:
+    return await new_key(tenant)
+
+
+@pytest.fixture
+async def http(app: Litestar, key: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the tenant's admin."""
+    async with client(app, key) as http:
+        yield http
+
+
+@pytest.fixture
+async def small_http(small_app: Litestar, key: str) -> AsyncIterator[httpx.AsyncClient]:
+    async with client(small_app, key) as http:
+        yield http
+
+
+@pytest.fixture
+async def stranger(app: Litestar, database: Database, new_key: NewKey) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of another tenant's admin."""
+    async with database.fleet() as fleet:
+        other = await fleet.tenants.create(f"stranger-{uuid4()}")
+    async with client(app, await new_key(other.id)) as http:
+        yield http
+
+
+@pytest.fixture
+def driver(database: Database, tenant: UUID) -> JobDriver:
+    """Ends the tenant's jobs as a worker would."""
+    return JobDriver(database, tenant)
+
+
+@asynccontextmanager
+async def served(app: Litestar) -> AsyncIterator[str]:
+    """Serve the app by uvicorn on a free port; yields its address."""
+    server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_level="critical", access_log=False))
+    server.install_signal_handlers = lambda: None  # type: ignore[method-assign]
+    await _start(server)
+    port = server.servers[0].sockets[0].getsockname()[1]
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.force_exit = True
+        await server.shutdown()
+
+
+async def _start(server: uvicorn.Server) -> None:
+    server.config.load()
+    server.lifespan = server.config.lifespan_class(server.config)
+    await server.startup()
+
+
+@pytest.fixture
+async def live(app: Litestar, key: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the tenant's admin over a real socket."""
+    async with served(app) as address:
+        headers = {"Authorization": f"Bearer {key}"}
+        async with httpx.AsyncClient(base_url=address, headers=headers, timeout=60) as http:
+            yield http

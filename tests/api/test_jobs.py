@@ -1,0 +1,227 @@
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from milpa.jobs import Outcome, new_id
+from storage.transaction import Database
+from tests.api.deals import SUBMIT, body
+from tests.api.jobs import JobDriver
+
+
+async def submit(http: httpx.AsyncClient, **more: Any) -> dict[str, Any]:
+    answer = await http.post(SUBMIT, json=body(**more))
+    assert answer.status_code == 202, answer.text
+    job: dict[str, Any] = answer.json()
+    return job
+
+
+async def ids(http: httpx.AsyncClient, **query: Any) -> list[str]:
+    answer = await http.get("/v1/jobs", params=query)
+    assert answer.status_code == 200, answer.text
+    return [job["id"] for job in answer.json()["items"]]
+
+
+# Lists
+
+
+async def test_pages_hold_every_job_once_newest_first(http: httpx.AsyncClient) -> None:
+    made = [(await submit(http))["id"] for _ in range(7)]
+    seen, pages, address = [], 0, "/v1/jobs?limit=3"
+    while address:
+        answer = await http.get(address)
+        page = answer.json()
+        seen += [job["id"] for job in page["items"]]
+        address, pages = page["next"], pages + 1
+        assert answer.headers.get("link") == (f'<{address}>; rel="next"' if address else None)
+    assert (seen, pages) == (made[::-1], 3)
+
+
+async def test_a_job_made_meanwhile_does_not_shift_the_pages(http: httpx.AsyncClient) -> None:
+    made = [(await submit(http))["id"] for _ in range(4)]
+    first = (await http.get("/v1/jobs?limit=2")).json()
+    await submit(http)
+    second = (await http.get(first["next"])).json()
+    assert [job["id"] for job in second["items"]] == [made[1], made[0]]
+
+
+async def test_filters_hold_together(http: httpx.AsyncClient, driver: JobDriver) -> None:
+    ended = await submit(http, name="Harbour 50% off", tags=["board", "q3"])
+    queued = await submit(http, name="harbour again", tags=["board"])
+    await driver.succeed(ended["id"])
+    assert await ids(http, state="succeeded") == [ended["id"]]
+    assert await ids(http, state="queued,succeeded") == [queued["id"], ended["id"]]
+    assert await ids(http, state=["queued", "running"]) == [queued["id"]]
+    assert await ids(http, kind="deal-picker") == [queued["id"], ended["id"]]
+    assert await ids(http, kind="debt-stack") == []
+    assert await ids(http, tag="q3") == [ended["id"]]
+    assert await ids(http, tag="board", state="queued") == [queued["id"]]
+    assert await ids(http, name="HARBOUR") == [queued["id"], ended["id"]]
+    assert await ids(http, name="50% off") == [ended["id"]]
+    assert await ids(http, name="50_") == []
+    assert await ids(http, batch_id=str(new_id())) == []
+    made = datetime.fromisoformat(queued["created_at"])
+    assert await ids(http, created_before=queued["created_at"]) == [ended["id"]]
+    assert await ids(http, created_after=(made - timedelta(microseconds=1)).isoformat()) == [queued["id"]]
+
+
+async def test_a_cursor_fits_only_the_list_it_came_from(http: httpx.AsyncClient, stranger: httpx.AsyncClient) -> None:
+    for _ in range(3):
+        await submit(http)
+        await submit(stranger)
+    address = (await http.get("/v1/jobs?limit=1&state=queued")).json()["next"]
+    cursor = httpx.URL(address).params["cursor"]
+    assert (await http.get("/v1/jobs", params={"cursor": cursor, "state": "queued", "limit": 2})).status_code == 200
+    foreign = [
+        await http.get("/v1/jobs", params={"cursor": cursor}),
+        await stranger.get(address.replace("http://milpa.test", "")),
+        await http.get("/v1/jobs", params={"cursor": ("A" if cursor[0] != "A" else "B") + cursor[1:]}),
+        await http.get("/v1/jobs", params={"cursor": "ä" * 30}),
+    ]
+    for answer in foreign:
+        assert answer.status_code == 422
+        assert answer.json()["issues"][0]["pointer"] == "/query/cursor"
+
+
+async def test_a_tenant_sees_its_own_jobs_only(http: httpx.AsyncClient, stranger: httpx.AsyncClient) -> None:
+    mine = await submit(http)
+    assert await ids(stranger) == []
+    missing = await stranger.get(f"/v1/jobs/{new_id()}")
+    for method, path in (
+        ("GET", ""),
+        ("GET", "/problem"),
+        ("GET", "/result"),
+        ("GET", "/events"),
+        ("GET", "/files"),
+        ("POST", "/stop"),
+        ("POST", "/cancel"),
+        ("POST", "/retry"),
+        ("DELETE", ""),
+    ):
+        answer = await stranger.request(method, f"/v1/jobs/{mine['id']}{path}")
+        same = {**answer.json(), "request_id": missing.json()["request_id"]}
+        assert (answer.status_code, same) == (404, missing.json()), path
+    assert (await http.get(f"/v1/jobs/{mine['id']}")).json()["state"] == "queued"
+
+
+# Looking and waiting
+
+
+async def test_an_etag_changes_with_the_job_alone(http: httpx.AsyncClient, driver: JobDriver) -> None:
+    path = f"/v1/jobs/{(await submit(http))['id']}"
+    etag = (await http.get(path)).headers["etag"]
+    for known in (etag, f"W/{etag}", f'"other", {etag}', "*"):
+        answer = await http.get(path, headers={"If-None-Match": known})
+        assert (answer.status_code, answer.content, answer.headers["etag"]) == (304, b"", etag)
+    assert (await http.get(path, headers={"If-None-Match": '"other"'})).status_code == 200
+    await driver.claim(path.rpartition("/")[2])
+    answer = await http.get(path, headers={"If-None-Match": etag})
+    assert (answer.status_code, answer.json()["state"]) == (200, "running")
+
+
+async def test_wait_holds_until_the_end(http: httpx.AsyncClient, driver: JobDriver) -> None:
+    job = await submit(http)
+    waiting = asyncio.create_task(http.get(f"/v1/jobs/{job['id']}?wait=30"))
+    claim = await driver.claim(job["id"])
+    await asyncio.sleep(0.1)
+    assert not waiting.done()
+    await driver.succeed(job["id"], claim=claim)
+    answer = await waiting
+    assert (answer.json()["state"], answer.json()["outcome"]) == ("succeeded", "optimal")
+
+
+async def test_wait_ends_with_its_time(http: httpx.AsyncClient) -> None:
+    job = await submit(http)
+    answer = await http.get(f"/v1/jobs/{job['id']}?wait=0.2")
+    assert (answer.status_code, answer.json()["state"]) == (200, "queued")
+
+
+async def test_wait_does_not_need_redis_to_tell(
+    http: httpx.AsyncClient, driver: JobDriver, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await submit(http)
+    waiting = asyncio.create_task(http.get(f"/v1/jobs/{job['id']}?wait=30"))
+    monkeypatch.setattr(database, "signals", None)
+    await driver.succeed(job["id"])
+    assert (await waiting).json()["state"] == "succeeded"
+
+
+async def test_an_infeasible_problem_is_an_answer(http: httpx.AsyncClient, driver: JobDriver) -> None:
+    job = await submit(http)
+    await driver.succeed(job["id"], outcome=Outcome.INFEASIBLE)
+    shown = (await http.get(f"/v1/jobs/{job['id']}")).json()
+    assert (shown["state"], shown["outcome"], shown["error"]) == ("succeeded", "infeasible", None)
+
+
+# Ending, again, away
+
+
+async def test_stopping_a_queued_job_ends_it_without_a_solution(http: httpx.AsyncClient) -> None:
+    job = await submit(http)
+    answer = await http.post(f"/v1/jobs/{job['id']}/stop")
+    assert answer.status_code == 202
+    ended = answer.json()
+    assert (ended["state"], ended["outcome"], ended["limit_reached"]) == ("succeeded", "no_solution", "stopped")
+
+
+async def test_cancelling_a_queued_job_ends_it(http: httpx.AsyncClient) -> None:
+    job = await submit(http)
+    answer = await http.post(f"/v1/jobs/{job['id']}/cancel")
+    assert (answer.status_code, answer.json()["state"]) == (202, "cancelled")
+    result = await http.get(f"/v1/jobs/{job['id']}/result")
+    assert (result.status_code, result.json()["type"]) == (409, "/problems/no-result")
+
+
+@pytest.mark.parametrize("verb", ["stop", "cancel"])
+async def test_a_running_job_is_asked_to_end(http: httpx.AsyncClient, driver: JobDriver, verb: str) -> None:
+    job = await submit(http)
+    claim = await driver.claim(job["id"])
+    answer = await http.post(f"/v1/jobs/{job['id']}/{verb}")
+    assert (answer.status_code, answer.json()["state"]) == (202, "running")
+    async with driver.database.transaction(driver.tenant) as transaction:
+        beat = await transaction.jobs.heartbeat(claim.ref, 60.0)
+    assert beat is not None
+    assert (beat.stop, beat.cancel) == (verb == "stop", verb == "cancel")
+
+
+@pytest.mark.parametrize("verb", ["stop", "cancel"])
+async def test_an_ended_job_cannot_be_ended_again(http: httpx.AsyncClient, driver: JobDriver, verb: str) -> None:
+    job = await submit(http)
+    await driver.succeed(job["id"])
+    answer = await http.post(f"/v1/jobs/{job['id']}/{verb}")
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/job-ended")
+
+
+async def test_a_failed_job_is_retried_as_a_new_one(http: httpx.AsyncClient, driver: JobDriver) -> None:
+    job = await submit(http, name="again", tags=["x"])
+    await driver.fail(job["id"])
+    answer = await http.post(f"/v1/jobs/{job['id']}/retry")
+    again = answer.json()
+    assert answer.status_code == 202
+    assert answer.headers["location"].endswith(again["id"])
+    assert again["id"] != job["id"]
+    assert (again["state"], again["name"], again["tags"], again["attempt"]) == ("queued", "again", ["x"], 0)
+    before = (await http.get(f"/v1/jobs/{job['id']}/problem")).json()
+    assert (await http.get(f"/v1/jobs/{again['id']}/problem")).json() == before
+
+
+async def test_only_what_failed_or_was_cancelled_is_retried(http: httpx.AsyncClient, driver: JobDriver) -> None:
+    job = await submit(http)
+    answer = await http.post(f"/v1/jobs/{job['id']}/retry")
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/not-retryable")
+    await driver.succeed(job["id"])
+    assert (await http.post(f"/v1/jobs/{job['id']}/retry")).status_code == 409
+
+
+async def test_an_ended_job_is_erased(http: httpx.AsyncClient, driver: JobDriver) -> None:
+    job = await submit(http)
+    answer = await http.delete(f"/v1/jobs/{job['id']}")
+    assert (answer.status_code, answer.json()["type"]) == (409, "/problems/job-not-ended")
+    await driver.succeed(job["id"])
+    answer = await http.delete(f"/v1/jobs/{job['id']}")
+    assert (answer.status_code, answer.content) == (204, b"")
+    assert (await http.get(f"/v1/jobs/{job['id']}")).status_code == 404
+    assert (await http.delete(f"/v1/jobs/{job['id']}")).status_code == 404
+    assert await ids(http) == []

@@ -6,14 +6,24 @@ import asyncpg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from milpa.settings import Settings
-from storage.migrate import migrate
+from milpa.errors import FatalError, TransientError, UsageError
+from milpa.jobs import TRANSITIONS, JobState
+from milpa.settings import Secret, Settings
+from storage.migrate import migrate, newest_revision
+from storage.rows import Ending
 from storage.tables import metadata
+from storage.transaction import Database
+from tests.storage.conftest import create_database, other_database
+from tests.storage.steps import claim, finish, submit, succeeded
+
+NOT_A_TENANTS = {"alembic_version", "workers", "queues"}
+"""Tables without a tenant's rows: only the owner and the fleet's role may touch them."""
 
 
-async def test_migrations_make_the_tables_that_the_code_declares(stack, settings):
+async def test_migrations_make_the_tables_that_the_code_declares(settings):
     engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(settings.database_owner_url.reveal())
     )
@@ -23,5 +33,157 @@ async def test_migrations_make_the_tables_that_the_code_declares(stack, settings
     assert drift == []
 
 
-async def test_migrating_again_does_nothing(stack, settings):
+async def test_migrating_again_does_nothing(settings):
     assert await migrate(settings) is False
+
+
+async def test_two_that_migrate_at_once_make_one_schema(settings, owner):
+    await create_database(settings, "raced")
+    raced = other_database(settings, "raced")
+    assert True in await asyncio.gather(migrate(raced), migrate(raced), migrate(raced))
+    connection = await asyncpg.connect(raced.database_owner_url.reveal())
+    assert await connection.fetchval("SELECT version_num FROM alembic_version") == newest_revision()
+    await connection.close()
+    await owner.execute("DROP DATABASE raced")
+
+
+async def test_migrating_without_an_owner_uses_the_one_address_there_is(settings):
+    only = Settings(database_url=settings.database_owner_url)
+    assert await migrate(only) is False
+
+
+async def test_migrating_nothing_says_what_is_missing():
+    with pytest.raises(UsageError, match="MILPA_DATABASE_URL"):
+        await migrate(Settings())
+
+
+async def test_migrating_a_database_that_is_away_can_be_tried_again(tmp_path):
+    with pytest.raises(TransientError):
+        await migrate(Settings(database_url=Secret(f"postgresql://milpa_owner@/milpa?host={tmp_path}")))
+
+
+async def test_every_tenant_table_forces_a_policy_on_everyone(owner):
+    tables = await owner.fetch(
+        """
+        SELECT relname AS name, relrowsecurity AND relforcerowsecurity AS forced,
+            EXISTS (SELECT FROM pg_attribute WHERE attrelid = pg_class.oid AND attname = 'tenant_id') AS has_tenant,
+            (SELECT array_agg(polname::text ORDER BY polname) FROM pg_policy WHERE polrelid = pg_class.oid) AS policies
+        FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
+        """
+    )
+    assert {table["name"] for table in tables} == {*metadata.tables, "alembic_version"}
+    for table in tables:
+        if table["name"] in NOT_A_TENANTS:
+            assert not table["has_tenant"], table["name"]
+            continue
+        assert table["forced"], f"{table['name']} does not force row-level security"
+        assert table["policies"] in (["fleet", "tenant"], ["tenant"]), table["name"]
+
+
+async def test_the_application_may_not_touch_what_is_no_tenants(owner):
+    for table in NOT_A_TENANTS:
+        for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE"):
+            assert not await owner.fetchval("SELECT has_table_privilege('milpa_app', $1, $2)", table, privilege)
+
+
+async def test_the_log_is_append_only_for_every_role(owner):
+    for role in ("milpa_app", "milpa_fleet"):
+        for privilege in ("UPDATE", "DELETE", "TRUNCATE"):
+            assert not await owner.fetchval("SELECT has_table_privilege($1, 'job_events', $2)", role, privilege)
+
+
+async def test_the_fleet_reads_no_payload(owner):
+    assert not await owner.fetchval("SELECT has_column_privilege('milpa_fleet', 'payloads', 'data', 'SELECT')")
+
+
+async def test_no_role_of_ours_can_bypass_row_level_security(owner):
+    roles = await owner.fetch(
+        "SELECT rolname, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb FROM pg_roles WHERE rolname ~ '^milpa_(app|fleet)'"
+    )
+    assert len(roles) == 2
+    assert not any(value for role in roles for value in list(role.values())[1:])
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE mine (id int)",
+        "CREATE TEMPORARY TABLE mine (id int)",
+        "CREATE SCHEMA mine",
+        "CREATE FUNCTION mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "ALTER TABLE jobs ADD COLUMN mine int",
+        "ALTER TABLE jobs DISABLE ROW LEVEL SECURITY",
+        "ALTER TABLE jobs NO FORCE ROW LEVEL SECURITY",
+        "ALTER TABLE jobs DISABLE TRIGGER jobs_ended_for_good",
+        "DROP POLICY tenant ON jobs",
+        "DROP TABLE jobs",
+        "TRUNCATE jobs",
+        "CREATE ROLE mine",
+        "ALTER ROLE milpa_app BYPASSRLS",
+        "GRANT milpa_fleet TO milpa_app WITH INHERIT TRUE",
+        "SET session_replication_role = replica",
+        "SET ROLE milpa_owner",
+    ],
+)
+@pytest.mark.parametrize("role", ["milpa_app", "milpa_fleet"])
+async def test_the_application_changes_no_schema_and_no_rights(settings, statement, role):
+    connection = await asyncpg.connect(settings.database_url.reveal())
+    await connection.execute(f"SET ROLE {role}")
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await connection.execute(statement)
+    await connection.close()
+
+
+async def test_a_login_that_owns_the_tables_is_refused(settings):
+    with pytest.raises(FatalError, match="milpa_app") as refused:
+        await Database.connect(replace(settings, database_url=settings.database_owner_url))
+    assert refused.value.code == "login_bypasses_security"
+
+
+async def test_a_login_that_bypasses_row_level_security_is_refused(settings, owner):
+    await owner.execute("CREATE ROLE sees_all LOGIN BYPASSRLS IN ROLE milpa_app")
+    url = settings.database_url.reveal().replace("milpa_app@", "sees_all@")
+    with pytest.raises(FatalError) as refused:
+        await Database.connect(replace(settings, database_url=Secret(url)))
+    assert refused.value.code == "login_bypasses_security"
+    await owner.execute("DROP ROLE sees_all")
+
+
+async def test_a_login_of_the_operators_own_serves_as_well(settings, owner):
+    await owner.execute("CREATE ROLE operators LOGIN IN ROLE milpa_app")
+    url = settings.database_url.reveal().replace("milpa_app@", "operators@")
+    database = await Database.connect(replace(settings, database_url=Secret(url)))
+    async with database.fleet() as fleet:
+        assert await fleet.jobs.admit() == []
+    await database.close()
+    await owner.execute("DROP ROLE operators")
+
+
+async def test_a_database_that_was_not_migrated_says_so(settings, owner):
+    await create_database(settings, "bare")
+    with pytest.raises(FatalError, match="milpa migrate"):
+        await Database.connect(other_database(settings, "bare"))
+    await owner.execute("DROP DATABASE bare")
+
+
+@pytest.mark.parametrize("target", list(JobState))
+@pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED])
+async def test_nothing_leads_out_of_a_terminal_state_not_even_the_owner(database, tenant, owner, state, target):
+    job = await submit(database, tenant)
+    ref = (await claim(database, job)).ref
+    await finish(database, ref, Ending(state=state))
+    change = owner.execute(
+        "UPDATE jobs SET state = $2, finished_at = NULL, lease_until = NULL WHERE id = $1", job.id, target.value
+    )
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError):
+        await change
+    assert target not in TRANSITIONS[state]
+
+
+async def test_a_second_closing_event_is_refused(database, tenant, owner):
+    job = await succeeded(database, tenant)
+    for type_ in ("succeeded", "failed", "cancelled"):
+        with pytest.raises(asyncpg.UniqueViolationError, match="job_events_one_end"):
+            await owner.execute(
+                "INSERT INTO job_events (tenant_id, job_id, seq, type) VALUES ($1, $2, 99, $3)", tenant, job.id, type_
+            )

@@ -91,6 +91,7 @@ class Postgres:
     def prepare(self) -> None:
         """Make the cluster and its database when there is none. A half-made one is thrown away and made again."""
         if (self.data / "PG_VERSION").exists():
+            self._disown_locks()
             return
         making = self.data.with_name(f"{self.data.name}.making")
         shutil.rmtree(making, ignore_errors=True)
@@ -109,6 +110,21 @@ class Postgres:
         except (FileNotFoundError, ValueError):
             return False
         return status.strip() == "ready" and _is_postgres(int(pid), self.data)
+
+    def _disown_locks(self) -> None:
+        """Let the server start beside the lock files of one that was killed.
+
+        It refuses while the process in `postmaster.pid` exists, be it a zombie that nobody reaps or, in a restarted
+        container, something else altogether; a file that names its own parent it takes for stale. The line with the
+        shared memory stays, so that it still refuses while sessions of the killed server live.
+        """
+        pid_file = self.data / "postmaster.pid"
+        if pid_file.exists():
+            pid, _, rest = pid_file.read_text().partition("\n")
+            if not pid.isdecimal() or not _is_postgres(int(pid), self.data):
+                pid_file.write_text(f"{os.getpid()}\n{rest}")
+        for lock in self.sockets.glob(".s.PGSQL.*.lock"):
+            lock.unlink()
 
     def _url(self, role: str) -> str:
         return f"postgresql://{role}@/{DATABASE}?host={quote(str(self.sockets), safe='/')}"

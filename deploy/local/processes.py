@@ -114,18 +114,37 @@ def orphans(data_dir: Path, server_folders: frozenset[str]) -> list[psutil.Proce
 
 def end(processes: list[psutil.Process], signal_number: int, seconds: float) -> None:
     """Signal the processes, wait, and kill those that are left."""
-    for process in processes:
-        _signal(process, signal_number)
-    _, alive = psutil.wait_procs(processes, timeout=seconds)
-    for process in alive:
-        _signal(process, signal.SIGKILL)
-    psutil.wait_procs(alive, timeout=5)
+    for number, patience in ((signal_number, seconds), (signal.SIGKILL, seconds)):
+        for process in processes:
+            _signal(process, number)
+        deadline = time.monotonic() + patience
+        while processes and time.monotonic() < deadline:
+            time.sleep(0.01)
+            processes = [process for process in processes if alive(process)]
+
+
+def alive(process: psutil.Process) -> bool:
+    """Tell whether the process runs. In a container whose init reaps nothing, the dead stay listed as zombies."""
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _serves(process: psutil.Process, folders: frozenset[str]) -> bool:
     info: dict[str, list[str] | None] = process.info
     program, *arguments = info["cmdline"] or [""]
+    if program.startswith("postgres: "):
+        return _folder(process) in folders
     return Path(program).name in {"postgres", "redis-server"} and not folders.isdisjoint(arguments)
+
+
+def _folder(process: psutil.Process) -> str:
+    """Return where the process runs: the sessions of a PostgreSQL name nothing else of theirs."""
+    try:
+        return process.cwd()
+    except (psutil.Error, OSError):
+        return ""
 
 
 def _marked(process: psutil.Process, data_dir: Path) -> bool:

@@ -10,20 +10,20 @@ _DIGITS = 6
 
 def figure(value: Any, unit: str = "number", currency: str = "") -> str:
     """Return the value of a report's cell with its unit; `share` is a fraction shown as per cent."""
-    match value, unit:
-        case None, _:
-            return "–"
-        case bool(), _:
-            return "yes" if value else "no"
-        case int() | float(), "money":
-            return f"{value:,.0f} {currency}".rstrip()
-        case int() | float(), "share":
-            return f"{value:.1%}".replace("%", " %")
-        case int() | float(), "ratio":
-            return f"{value:.2f}"
-        case int() | float(), _:
-            return f"{number(value)} {_WORDS.get(unit, '')}".rstrip()
-    return str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, int | float):
+        return "–" if value is None else str(value)
+    match unit:
+        case "money":
+            text = f"{value:,.0f} {currency}"
+        case "share":
+            text = f"{100 * value:.1f} %"
+        case "ratio":
+            text = f"{value:.2f}"
+        case _:
+            text = f"{number(value)} {_WORDS.get(unit, '')}"
+    return text.rstrip()
 
 
 def number(value: float | None) -> str:
@@ -39,7 +39,7 @@ def number(value: float | None) -> str:
 
 def gap(value: float | None) -> str:
     """Return a relative gap, a fraction, as per cent."""
-    return "–" if value is None else f"{value:.2%}".replace("%", " %")
+    return "–" if value is None else f"{100 * value:.2f} %"
 
 
 def size(count: int) -> str:

@@ -160,3 +160,20 @@ def test_a_data_directory_that_cannot_be_made_is_the_callers_error(tmp_path: Pat
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="data directory"):
         Servers(DataDir(tmp_path / "file" / "data"))
+
+
+async def test_a_lock_file_of_a_killed_server_whose_number_is_taken_again_is_no_obstacle() -> None:
+    with temporary_folder() as folder:
+        servers = Servers(DataDir(folder))
+        servers.start()
+        pid_file = servers.folders.postgres / "postmaster.pid"
+        kill(servers)
+        servers.stop()
+        own, _, rest = pid_file.read_text().partition("\n")
+        pid_file.write_text(f"1\n{rest}")
+        assert own != "1"
+        servers.start()
+        try:
+            assert await fetch(servers, "SELECT 1") == 1
+        finally:
+            servers.stop()

@@ -40,11 +40,11 @@ class ComputePool:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
-        """Start every child and wait for the first. FatalError `child_failed`: it could not start, and why."""
-        slots = [priority for priority, count in self._slots.items() for _ in range(count)]
-        for priority in slots[1:]:
+        """Start the first child and wait for it, then the others. FatalError `child_failed`: it could not start."""
+        first, *others = [priority for priority, count in self._slots.items() for _ in range(count)]
+        await self._start_child(first)
+        for priority in others:
             self._in_background(self._keep_starting(priority))
-        await self._start_child(slots[0])
 
     async def compute(self, task: Task, priority: Priority, *, on_progress: Listener, stop: asyncio.Event) -> Ended:
         """Have a child do the task. Setting `stop` ends it with the best found; cancelling this call kills the child.

@@ -1,7 +1,7 @@
 """The only door to the database: a transaction is bound to one tenant, or is the fleet's. Commit, then tell."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Self
 from uuid import UUID
 
@@ -10,17 +10,17 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from redis.asyncio import Redis
 from sqlalchemy import event, text
-from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from milpa.errors import FatalError, TransientError
+from milpa.errors import FatalError
 from milpa.settings import Settings
 from storage.batches import BatchStore
 from storage.events import EventLog
 from storage.files import FileStore
 from storage.fleet import FleetStore
 from storage.jobs import JobStore
+from storage.outage import told_apart
 from storage.seal import Seal
 from storage.session import Outbox, Session
 from storage.signals import ADMIT, CONTROL, EVENTS, Signals
@@ -42,19 +42,7 @@ _POOL_WAIT_SECONDS = 10.0
 _SERVER_SETTINGS = {
     "application_name": "milpa",
     "jit": "off",  # compiling costs more than these statements
-    "idle_in_transaction_session_timeout": "60000",
 }
-_AWAY_STATES = ("08", "53", "57", "40", "25P03", "55P03")
-"""SQLSTATE prefixes of what passes: connection, resources, operator's shutdown, conflict, timeouts."""
-
-_AWAY = (
-    OSError,
-    PoolTimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.InterfaceError,
-)
 
 
 class Transaction:
@@ -99,12 +87,24 @@ class Database:
         """
         database = cls(_engine(settings), settings, Signals(redis) if redis is not None else None)
         try:
-            async with _told_apart(), database._engine.connect() as connection:
-                await _check_login(connection)
+            with told_apart(OSError):
+                await database._check_login()
         except BaseException:
             await database.close()
             raise
         return database
+
+    async def _check_login(self) -> None:
+        async with self._engine.connect() as connection:
+            login = (await connection.execute(_LOGIN)).mappings().one()
+        if login["bypasses"] or login["owns"]:
+            raise FatalError(
+                "login_bypasses_security",
+                f"The database login {login['name']!r} can bypass row-level security. Put the role milpa_app (made by "
+                "`milpa migrate`) into MILPA_DATABASE_URL, and the owner into MILPA_DATABASE_OWNER_URL.",
+            )
+        if not login["migrated"]:
+            raise FatalError("database_not_migrated", "The database has no tables of Milpa; run `milpa migrate`.")
 
     @asynccontextmanager
     async def transaction(self, tenant: UUID) -> AsyncIterator[Transaction]:
@@ -123,10 +123,15 @@ class Database:
 
     @asynccontextmanager
     async def _session(self, bind: Any, **values: Any) -> AsyncIterator[Session]:
-        async with _told_apart(), self._engine.begin() as connection:
-            await connection.execute(bind, values)
+        async with AsyncExitStack() as stack:
+            with told_apart(OSError):
+                connection = await stack.enter_async_context(self._engine.connect())
+                await connection.execute(bind, values)
             session = Session(connection, self.settings, self._seal, self._hash_key)
-            yield session
+            with told_apart():
+                yield session
+            with told_apart(OSError):
+                await connection.commit()
         self._tell(session.outbox)
 
     def on_waiting(self, wake: Callable[[], None]) -> None:
@@ -146,8 +151,9 @@ class Database:
 
     async def ping(self) -> None:
         """Ask PostgreSQL for a sign of life. TransientError: none."""
-        async with _told_apart(), self._engine.connect() as connection:
-            await connection.execute(_PING)
+        with told_apart(OSError):
+            async with self._engine.connect() as connection:
+                await connection.execute(_PING)
 
     async def close(self) -> None:
         """Send the signals that wait and close every connection."""
@@ -157,12 +163,15 @@ class Database:
 
 
 def _engine(settings: Settings) -> AsyncEngine:
+    # A process that stalls inside a transaction must not hold its locks for longer than it may hold a job.
+    stalled = str(round(settings.lease_seconds * 1000))
+
     async def connect(*_args: Any, **_kwargs: Any) -> asyncpg.Connection:
         return await asyncpg.connect(
             settings.database_url.reveal(),
             timeout=_CONNECT_SECONDS,
             command_timeout=_COMMAND_SECONDS,
-            server_settings=_SERVER_SETTINGS,
+            server_settings=_SERVER_SETTINGS | {"idle_in_transaction_session_timeout": stalled},
         )
 
     engine = create_async_engine(
@@ -181,36 +190,6 @@ def _replace_closed(connection: Any, _record: Any, _proxy: Any) -> None:
     """Have the pool open anew what the server has closed meanwhile; it costs no round trip to know."""
     if connection.driver_connection.is_closed():
         raise DisconnectionError
-
-
-@asynccontextmanager
-async def _told_apart() -> AsyncIterator[None]:
-    """Turn what passes (PostgreSQL away or overloaded) into TransientError; let all else through."""
-    try:
-        yield
-    except DBAPIError as error:
-        state = getattr(error.orig, "sqlstate", None)
-        if error.connection_invalidated or isinstance(error, InterfaceError) or (state or "").startswith(_AWAY_STATES):
-            raise _unavailable() from error
-        raise
-    except _AWAY as error:
-        raise _unavailable() from error
-
-
-def _unavailable() -> TransientError:
-    return TransientError("database_unavailable", "The database does not answer; try again shortly.")
-
-
-async def _check_login(connection: AsyncConnection) -> None:
-    login = (await connection.execute(_LOGIN)).mappings().one()
-    if login["bypasses"] or login["owns"]:
-        raise FatalError(
-            "login_bypasses_security",
-            f"The database login {login['name']!r} can bypass row-level security. Put the role milpa_app (made by "
-            "`milpa migrate`) into MILPA_DATABASE_URL, and the owner into MILPA_DATABASE_OWNER_URL.",
-        )
-    if not login["migrated"]:
-        raise FatalError("database_not_migrated", "The database has no tables of Milpa; run `milpa migrate`.")
 
 
 def _derive(secret: str, purpose: bytes) -> bytes:

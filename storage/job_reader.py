@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select, text, tuple_
+from sqlalchemy import ColumnElement, any_, literal, select, text, tuple_
 
 from storage.rows import JobFilter, JobRow, PayloadName
 from storage.session import Session, payload_context, read_job
@@ -56,7 +56,7 @@ def _conditions(where: JobFilter) -> Sequence[ColumnElement[bool]]:
     conditions = (
         where.states and jobs.c.state.in_(where.states),
         where.kind and jobs.c.kind == where.kind,
-        where.tag and jobs.c.tags.contains([where.tag]),
+        where.tag and literal(where.tag) == any_(jobs.c.tags),
         where.batch_id and jobs.c.batch_id == where.batch_id,
         where.parent_id and jobs.c.parent_id == where.parent_id,
         where.name and jobs.c.name.icontains(where.name, autoescape=True),

@@ -43,12 +43,18 @@ def _where(error: Exception) -> str:
     return f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}"
 
 
-if __name__ == "__main__":
-    limit_resources()
+def guarded(*arguments: str) -> bytes:
+    """Return the answer, or exit as the caller's side expects it."""
     try:
-        answer = main(*sys.argv[1:])
+        return main(*arguments)
     except MemoryError:
         sys.exit(TOO_COSTLY)
     except Exception as error:  # noqa: BLE001 (a traceback would carry the caller's data into our log)
         sys.exit(_where(error))
-    sys.stdout.buffer.write(answer)
+    except BaseException:  # noqa: BLE001 (native code that panics for want of memory is no Exception)
+        sys.exit(TOO_COSTLY)
+
+
+if __name__ == "__main__":
+    limit_resources()
+    sys.stdout.buffer.write(guarded(*sys.argv[1:]))

@@ -24,6 +24,7 @@ from solvers.decode import convert
 from solvers.issues import Issue
 from solvers.kind import Family, JobKind, Sense
 from solvers.registry import all_kinds
+from solvers.rows import __main__ as rows_main
 from solvers.rows import grids, workbook
 from solvers.rows.cells import CellError, parser, write
 from solvers.rows.columns import columns_of, field_notes
@@ -576,6 +577,31 @@ async def test_a_broken_reader_is_our_error_and_tells_nothing_of_the_data() -> N
         await rows_process.read_rows("no-such-kind", "deals", TableFormat.CSV, b"secret,secret\n1,2\n")
     assert raised.value.message.startswith("KeyError at registry.py:")
     assert "secret" not in raised.value.message
+
+
+class _PanicError(BaseException):
+    """As native code raises it."""
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (MemoryError(), rows_process.TOO_COSTLY),
+        (_PanicError(), rows_process.TOO_COSTLY),
+        (ValueError("secret"), "ValueError at test_rows.py:"),
+    ],
+)
+def test_the_process_tells_costly_files_from_errors_of_ours(
+    error: BaseException, code: int | str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: str) -> bytes:
+        raise error
+
+    monkeypatch.setattr(rows_main, "main", fail)
+    with pytest.raises(SystemExit) as left:
+        rows_main.guarded("read", "deal-picker", "csv")
+    assert str(left.value.code).startswith(str(code))
+    assert "secret" not in str(left.value.code)
 
 
 def test_the_callers_side_loads_neither_polars_nor_a_writer() -> None:

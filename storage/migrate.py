@@ -7,8 +7,9 @@ import asyncpg
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from milpa.errors import TransientError, UsageError
+from milpa.errors import UsageError
 from milpa.settings import Settings
+from storage.outage import told_apart
 
 _LOCK = text("SELECT pg_advisory_lock(hashtext('milpa migrate'))")
 _CONNECT_SECONDS = 10.0
@@ -22,10 +23,8 @@ async def migrate(settings: Settings) -> bool:
     url = settings.database_owner_url.reveal() or settings.database_url.reveal()
     if not url:
         raise UsageError("bad_setting", "MILPA_DATABASE_URL is not set.")
-    try:
+    with told_apart(OSError):
         connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
-    except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError) as error:
-        raise TransientError("database_unavailable", "The database does not answer; try again shortly.") from error
     try:
         if await _revision(connection) == newest_revision():
             return False

@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
-from sqlalchemy.engine import RowMapping
+from sqlalchemy.engine import CursorResult, RowMapping
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import Executable
 
 from milpa.settings import Settings
+from storage.outage import told_apart
 from storage.rows import JobRow, PayloadName
 from storage.seal import Seal
 
@@ -45,19 +46,27 @@ class Session:
 
     async def all(self, statement: Executable, **values: Any) -> Sequence[RowMapping]:
         """Run it and return its rows."""
-        return (await self.connection.execute(statement, values)).mappings().all()
+        return (await self._execute(statement, values)).mappings().all()
 
     async def first(self, statement: Executable, **values: Any) -> RowMapping | None:
         """Run it and return its first row, or None."""
-        return (await self.connection.execute(statement, values)).mappings().first()
+        return (await self._execute(statement, values)).mappings().first()
 
     async def one(self, statement: Executable, **values: Any) -> RowMapping:
         """Run it and return its only row."""
-        return (await self.connection.execute(statement, values)).mappings().one()
+        return (await self._execute(statement, values)).mappings().one()
 
     async def run(self, statement: Executable, **values: Any) -> int:
         """Run it and return how many rows it touched."""
-        return (await self.connection.execute(statement, values)).rowcount
+        return (await self._execute(statement, values)).rowcount
+
+    async def run_many(self, statement: Executable, values: Sequence[dict[str, Any]]) -> None:
+        """Run it once for each set of values, in one go."""
+        await self._execute(statement, values)
+
+    async def _execute(self, statement: Executable, values: Any) -> CursorResult[Any]:
+        with told_apart(OSError):
+            return await self.connection.execute(statement, values)
 
     def digest(self, purpose: str, *parts: bytes) -> bytes:
         """Return a keyed hash (HMAC-SHA256) of the parts: equal for equal content, and tells nothing of it."""

@@ -184,7 +184,7 @@ class Submission(JobReader):
     async def _make_all(self, batch_id: UUID, jobs: dict[UUID, NewJob]) -> None:
         plain = [await self._values(job_id, new, batch_id) for job_id, new in jobs.items() if not new.reuse]
         if plain:
-            await self._session.connection.execute(_SUBMIT, plain)
+            await self._session.run_many(_SUBMIT, plain)
         for job_id, new in jobs.items():
             if new.reuse:
                 await self._make(job_id, new, batch_id)
@@ -224,14 +224,19 @@ class Submission(JobReader):
         return await asyncio.to_thread(self._session.digest, "input", head, new.input)
 
     async def _reuse(self, job_id: UUID, original_id: UUID) -> JobRow:
-        for name in _COPIED:
-            data = await self.payload(original_id, name)
-            if data is not None:
-                sealed = await self._session.seal.seal_async(data, payload_context(self._tenant, job_id, name))
-                await self._session.run(_KEEP_PAYLOAD, tenant=self._tenant, job=job_id, name=name, data=sealed)
+        copied = [name for name in _COPIED if await self._copy(original_id, job_id, name)]
         job = read_job(await self._session.one(_REUSE, job=job_id, original=original_id))
-        await FileStore(self._session, self._tenant).request(job_id, job.files)
+        if job.files and "report" in copied:
+            await FileStore(self._session, self._tenant).request(job_id, job.files)
         return job
+
+    async def _copy(self, original_id: UUID, job_id: UUID, name: PayloadName) -> bool:
+        data = await self.payload(original_id, name)
+        if data is None:
+            return False
+        sealed = await self._session.seal.seal_async(data, payload_context(self._tenant, job_id, name))
+        await self._session.run(_KEEP_PAYLOAD, tenant=self._tenant, job=job_id, name=name, data=sealed)
+        return True
 
     async def _in_batch(self, batch_id: UUID) -> Sequence[JobRow]:
         return [read_job(row) for row in await self._session.all(_IN_BATCH, batch=batch_id)]

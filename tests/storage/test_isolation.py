@@ -1,0 +1,186 @@
+"""A tenant never sees or writes another's rows, however connections are shared."""
+
+import asyncio
+import random
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from msgspec.structs import replace
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from milpa.errors import UsageError
+from milpa.jobs import new_id
+from storage.rows import JobFilter
+from storage.tables import metadata
+from storage.transaction import Database
+from tests.storage.steps import add_tenant, claim, new_job, submit, succeeded
+
+TENANT_TABLES = sorted(name for name, table in metadata.tables.items() if "tenant_id" in table.c)
+
+
+@pytest.fixture
+async def narrow(settings):
+    """A database with two connections, so that every transaction reuses one."""
+    database = await Database.connect(replace(settings, database_pool=2))
+    yield database
+    await database.close()
+
+
+async def test_transactions_that_share_connections_see_their_own_tenant_only(narrow):
+    tenants = [await add_tenant(narrow) for _ in range(8)]
+    mine = {tenant: (await submit(narrow, tenant)).id for tenant in tenants}
+    seen: dict = {tenant: set() for tenant in tenants}
+
+    async def look(tenant, number):
+        luck = random.Random(number)
+        try:
+            async with narrow.transaction(tenant) as tx:
+                seen[tenant] |= {job.id for job in await tx.jobs.list()}
+                await asyncio.sleep(luck.random() / 100)
+                seen[tenant] |= {job.tenant_id for job in await tx.jobs.list()}
+                if luck.random() < 0.3:
+                    raise InterruptedError
+                if luck.random() < 0.3:
+                    await tx.connection.execute(text("SELECT 1 / 0"))
+        except (InterruptedError, DBAPIError):
+            pass
+
+    await asyncio.gather(*(look(luck, number) for number, luck in enumerate(tenants * 25)))
+    assert seen == {tenant: {tenant, mine[tenant]} for tenant in tenants}
+
+
+async def test_cancelled_transactions_leave_no_tenant_behind(narrow):
+    tenant, other = await add_tenant(narrow), await add_tenant(narrow)
+    await submit(narrow, tenant)
+
+    async def hold():
+        async with narrow.transaction(tenant) as tx:
+            await tx.connection.execute(text("SELECT pg_sleep(5)"))
+
+    for _ in range(4):
+        held = asyncio.create_task(hold())
+        await asyncio.sleep(0.05)
+        held.cancel()
+        await asyncio.gather(held, return_exceptions=True)
+        async with narrow.transaction(other) as tx:
+            assert await tx.jobs.list() == []
+
+
+async def test_a_connection_without_a_tenant_sees_nothing(settings, database, tenant):
+    await succeeded(database, tenant, files=["xlsx"])
+    connection = await asyncpg.connect(settings.database_url.reveal())
+    for table in TENANT_TABLES:
+        assert await connection.fetchval(f"SELECT count(*) FROM {table}") == 0
+    await connection.execute("SET milpa.tenant = ''")
+    assert await connection.fetchval("SELECT count(*) FROM jobs") == 0
+    await connection.close()
+
+
+async def test_foreign_rows_are_missing_rows_to_every_store(database, tenant):
+    job = await succeeded(database, tenant, files=["xlsx"])
+    waiting = await submit(database, tenant)
+    async with database.transaction(await add_tenant(database)) as tx:
+        assert await tx.jobs.get(job.id) is None
+        assert await tx.jobs.get_many([job.id, waiting.id]) == []
+        assert await tx.jobs.list(JobFilter()) == []
+        assert await tx.jobs.payload(job.id, "result") is None
+        assert await tx.jobs.request_stop(waiting.id) is None
+        assert await tx.jobs.request_cancel(waiting.id) is None
+        assert await tx.jobs.resubmit(job.id) is None
+        assert await tx.jobs.delete(job.id) is None
+        assert await tx.jobs.claim(waiting.id, waiting.dispatch_no, uuid4(), 30) is None
+        assert await tx.events.after(job.id) == []
+        assert await tx.events.stream("0.00000000000000000000000000000000.0") == []
+        assert await tx.files.list(job.id) == []
+        assert await tx.files.get(job.id, "deals.xlsx") is None
+        with pytest.raises(UsageError, match="no report"):
+            await tx.files.request(job.id, ["pdf"])
+
+
+async def test_a_foreign_attempt_is_a_stale_one(database, tenant):
+    held = await claim(database, await submit(database, tenant))
+    async with database.transaction(await add_tenant(database)) as tx:
+        assert await tx.jobs.heartbeat(held.ref, 30) is None
+        assert not await tx.jobs.release(held.ref)
+
+
+@pytest.mark.parametrize("table", TENANT_TABLES)
+async def test_no_statement_reaches_foreign_rows(database, tenant, settings, owner, table):
+    await fill(database, tenant)
+    before = await owner.fetch(f"SELECT * FROM {table}")
+    assert before, f"{table} must have a row to defend"
+    async with database.transaction(await add_tenant(database)) as tx:
+        assert (await tx.connection.execute(text(f"SELECT * FROM {table}"))).all() == []
+    for statement in (f"UPDATE {table} SET tenant_id = tenant_id", f"DELETE FROM {table}"):
+        try:
+            async with database.transaction(await add_tenant(database)) as tx:
+                assert (await tx.connection.execute(text(statement))).rowcount == 0
+        except DBAPIError as refused:  # the role may not do this to the table at all
+            assert refused.orig.sqlstate == "42501"
+    assert await owner.fetch(f"SELECT * FROM {table}") == before
+
+
+@pytest.mark.parametrize("table", TENANT_TABLES)
+async def test_no_row_can_be_written_for_another_tenant(database, tenant, settings, table):
+    await fill(database, tenant)
+    columns = ", ".join(column.name for column in metadata.tables[table].columns)
+    copied = columns.replace("tenant_id", f"'{tenant}'::uuid")
+    other = await add_tenant(database)
+    await fill(database, other)
+    with pytest.raises(DBAPIError) as refused:
+        async with database.transaction(other) as tx:
+            await tx.connection.execute(text(f"INSERT INTO {table} ({columns}) SELECT {copied} FROM {table}"))
+    assert "row-level security" in str(refused.value)
+
+
+async def test_no_row_can_be_tied_to_another_tenants_job(database, tenant):
+    job = await submit(database, tenant)
+    other = await add_tenant(database)
+    with pytest.raises(DBAPIError, match="job_events_tenant_id_job_id_fkey"):
+        async with database.transaction(other) as tx:
+            await tx.connection.execute(
+                text("INSERT INTO job_events (tenant_id, job_id, seq, type) VALUES (:tenant, :job, 2, 'phase')"),
+                {"tenant": other, "job": job.id},
+            )
+
+
+async def test_a_job_can_not_be_moved_to_another_tenant(database, tenant):
+    await submit(database, tenant)
+    other = await add_tenant(database)
+    with pytest.raises(DBAPIError, match="row-level security"):
+        async with database.transaction(tenant) as tx:
+            await tx.connection.execute(text("UPDATE jobs SET tenant_id = :other"), {"other": other})
+
+
+async def test_the_fleets_view_ends_with_its_transaction(narrow):
+    tenant, other = await add_tenant(narrow), await add_tenant(narrow)
+    await submit(narrow, tenant)
+    for _ in range(4):
+        async with narrow.fleet() as fleet:
+            assert (await fleet.connection.execute(text("SELECT count(*) FROM jobs"))).scalar() == 1
+        async with narrow.transaction(other) as tx:
+            assert (await tx.connection.execute(text("SELECT current_user"))).scalar() == "milpa_app"
+            assert (await tx.connection.execute(text("SELECT count(*) FROM jobs"))).scalar() == 0
+
+
+async def test_ids_can_not_be_guessed_across_tenants_by_submitting_one_again(database, tenant):
+    job = await submit(database, tenant)
+    other = await add_tenant(database)
+    async with database.transaction(other) as tx:
+        child = (await tx.jobs.submit(new_job(parent_id=job.id))).job
+    await succeeded(database, tenant)
+    assert (await claim(database, child)).warm_start is None
+
+
+async def fill(database, tenant):
+    """Put at least one row of the tenant into every table."""
+    from storage.rows import Idempotency, Role
+
+    job = await succeeded(database, tenant, files=["xlsx"])
+    async with database.transaction(tenant) as tx:
+        await tx.files.request(job.id, ["pdf"])
+        await tx.jobs.submit_batch("night", [new_job()], idempotency=Idempotency(str(new_id()), b"hash"))
+    async with database.fleet() as fleet:
+        await fleet.tenants.create_key(tenant, "key", Role.VIEWER)

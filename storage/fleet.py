@@ -100,10 +100,10 @@ WHERE NOT EXISTS (SELECT FROM files WHERE object_key = key)
 
 _QUEUES = text("""
 SELECT name, paused_at,
-    (SELECT count(*) FROM jobs WHERE priority = name AND state = 'scheduled') AS scheduled,
-    (SELECT count(*) FROM jobs WHERE priority = name AND state = 'queued' AND rung_at IS NULL) AS waiting,
-    (SELECT count(*) FROM jobs WHERE priority = name AND state = 'queued' AND rung_at IS NOT NULL) AS rung,
-    (SELECT count(*) FROM jobs WHERE priority = name AND state = 'running') AS running,
+    (SELECT count(*) FROM jobs WHERE priority = queues.name AND state = 'scheduled') AS scheduled,
+    (SELECT count(*) FROM jobs WHERE priority = queues.name AND state = 'queued' AND rung_at IS NULL) AS waiting,
+    (SELECT count(*) FROM jobs WHERE priority = queues.name AND state = 'queued' AND rung_at IS NOT NULL) AS rung,
+    (SELECT count(*) FROM jobs WHERE priority = queues.name AND state = 'running') AS running,
     (SELECT coalesce(sum(CASE queues.name WHEN 'batch' THEN batch_slots ELSE interactive_slots END), 0)
      FROM workers WHERE seen_at > now() - make_interval(secs => :alive)) AS slots
 FROM queues ORDER BY name DESC

@@ -36,7 +36,7 @@ WITH held AS (
     INSERT INTO job_events (tenant_id, job_id, seq, type, data)
     SELECT tenant_id, id, last_seq, CASE WHEN state = 'queued' THEN :event ELSE state END,
         jsonb_strip_nulls(jsonb_build_object('attempt', attempt, 'outcome', outcome, 'limit_reached', limit_reached,
-            'error', CASE WHEN state IN ('queued', 'failed') THEN CAST(:error AS jsonb) END,
+            'error', CASE WHEN state = 'failed' OR (state = 'queued' AND :errors > 0) THEN CAST(:error AS jsonb) END,
             'delay_seconds', CASE WHEN state = 'queued' AND :delay > 0 THEN CAST(:delay AS float) END))
     FROM job
 )

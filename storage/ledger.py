@@ -24,7 +24,7 @@ WITH log AS (
     FROM files GROUP BY tenant_id, job_id
 ), idle AS (  -- open queues with a slot that nobody uses
     SELECT name FROM queues
-    WHERE paused_at IS NULL AND (SELECT count(*) FROM jobs WHERE priority = name AND state = 'running') < (
+    WHERE paused_at IS NULL AND (SELECT count(*) FROM jobs WHERE priority = queues.name AND state = 'running') < (
         SELECT coalesce(sum(CASE queues.name WHEN 'batch' THEN batch_slots ELSE interactive_slots END), 0)
         FROM workers WHERE seen_at > now() - make_interval(secs => :lease))
 ), at_cap AS (

@@ -1,6 +1,6 @@
 """Why nothing fits, and what the least change would be: irreducible conflicts and elastic relaxations."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import highspy
@@ -16,22 +16,22 @@ _IIS_OF_LINEAR = 2
 _IIS_OF_INTEGER = 2 | 16
 
 
-def conflict(model: Model, limits: SolveLimits | None = None) -> list[int]:
+def conflict(model: Model, limits: SolveLimits | None = None, *, always: Collection[int] = ()) -> list[int]:
     """Return rows of an infeasible model that can't hold together, none of which can be left out; [] when feasible.
 
-    Bounds and integrality of the variables always hold: what should be named in a conflict is written as a row. Rows
-    that come first are left out first, where there is a choice.
+    Bounds and integrality of the variables always hold, and the rows of `always`, which are never named: what should be
+    named in a conflict is written as another row. Rows that come first are left out first, where there is a choice.
     """
     solver = Solver(replace(model, costs=np.zeros_like(model.costs)), limits)
     if solver.solve().status is not SolveStatus.INFEASIBLE:
         return []
-    members = list(range(len(model.row_lower)))
-    guess = _suspects(model)
-    if guess and _infeasible_with(solver, model, guess):
+    members = [row for row in range(len(model.row_lower)) if row not in always]
+    guess = [row for row in _suspects(model) if row not in always]
+    if guess and _infeasible_with(solver, model, [*guess, *always]):
         members = guess
     for row in list(members):
         rest = [other for other in members if other != row]
-        if _infeasible_with(solver, model, rest):
+        if _infeasible_with(solver, model, [*rest, *always]):
             members = rest
     return members
 

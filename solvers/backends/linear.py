@@ -73,6 +73,7 @@ class Pricer:
     def __init__(self, solver: Solver, *, extensions: int = 20) -> None:
         self._solver = solver
         self._extensions = extensions
+        self._basis = solver.basis()
         self._home: Answer | None = None
 
     def price(self, shift: Shift, *, scale: float, relax: int = 1) -> Price:
@@ -107,8 +108,14 @@ class Pricer:
         return answer
 
     def _go_home(self, field: "_Field") -> None:
-        """Put the field back; an answer is only sought when something was moved."""
-        if self._home is None or len(self._home.point) != len(self._solver.column_bounds[0]):
+        """Put the field back; an answer is only sought when something was moved.
+
+        From another basis a program on the edge of feasibility may seem beyond it: the first one found it not to be.
+        """
+        columns = len(self._solver.column_bounds[0])
+        if self._home is None or len(self._home.point) != columns:
+            if len(self._basis.col_status) == columns:
+                self._solver.use_basis(self._basis)
             self._home = field.solve_at(0.0)
 
     def _side(self, field: "_Field", side: int) -> _Line | None:

@@ -44,10 +44,12 @@ def explain(
 def explain_infeasible(parts: Funding, limits: SolveLimits) -> Explanation:
     """Return which constraints can't hold together, and single relaxations that were solved and work."""
     model = separable(parts)
-    rows = {model.row_names[row] for row in conflict(model, limits)}
-    fields = fields_of(parts.problem)
-    opposed = [field for field in fields if field.name in rows and field.path != ("purchase_price",)]
-    candidates = {field.path: field for field in [*opposed, fields[0]]}
+    price, *fields = fields_of(parts.problem)
+    named = {field.name for field in fields}
+    always = {row for row, name in enumerate(model.row_names) if name not in named}
+    rows = {model.row_names[row] for row in conflict(model, limits, always=always)}
+    opposed = [field for field in fields if field.name in rows]
+    candidates = {field.path: field for field in [*opposed, price]}
     repairs = [repair for field in candidates.values() if (repair := _repair(parts.problem, field, limits))]
     return Explanation(
         conflicts=[field.name for field in opposed],
@@ -145,16 +147,15 @@ def _repair(problem: Problem, field: Field, limits: SolveLimits) -> Repair | Non
 
     if not works(field.loosest):
         return None
-    step = 0.01 if field.unit is Unit.MONEY else 1e-6
+    step = _step(problem, field)
     bad, good = field.limit, field.loosest
     for _ in range(_HALVINGS):
-        if abs(good - bad) <= step / 2:
+        if abs(good - bad) <= step / 10:
             break
         middle = (bad + good) / 2
         bad, good = (bad, middle) if works(middle) else (middle, good)
-    value = _rounded_looser(field, good, step)
-    if not works(value):
-        value = good
+    tidy = (round((round(good / step) + steps) * step, 6) for steps in (0, field.relax))
+    value = next((neat for neat in tidy if works(neat)), good)
     return Repair(
         label=f"{field.label}: {value_in_words(problem, field, value)}",
         patch=field.patch(value),
@@ -162,6 +163,6 @@ def _repair(problem: Problem, field: Field, limits: SolveLimits) -> Repair | Non
     )
 
 
-def _rounded_looser(field: Field, value: float, step: float) -> float:
-    towards = math.ceil if field.relax > 0 else math.floor
-    return round(towards(value / step) * step, 6)
+def _step(problem: Problem, field: Field) -> float:
+    """Return to what a repair is rounded: cents, a unit for a purchase of more than a million, …; or a millionth."""
+    return 10.0 ** max(-2, math.ceil(math.log10(1e-8 * problem.cost))) if field.unit is Unit.MONEY else 1e-6

@@ -44,6 +44,11 @@ class Field:
         return _KINDS[self.path[-1]][0]
 
     @property
+    def priced_side(self) -> int:
+        """The side on which a price is the derivative: the one that allows more, as far as that can go on."""
+        return -self.relax if self.limit == self.loosest else self.relax
+
+    @property
     def unit(self) -> Unit:
         """The field's unit: MONEY, SHARE or RATIO."""
         return _KINDS[self.path[-1]][1]

@@ -166,6 +166,7 @@ def _model(parts: Funding, choices: Mapping[int, bool | None]) -> Model:
         upper=upper,
         rows=list(_rows(parts, choices, switches)),
         integer=integer if switches else None,
+        sizes=np.full(columns, parts.problem.cost),
     )
 
 

@@ -13,7 +13,7 @@ from solvers.kinds.debt_stack.search import Settled, other_choices, settle
 from solvers.report import Unit
 
 _PROBE = 1e-6
-"""Of a share or a ratio: how far a field is relaxed to see which of its constraints carry its price."""
+"""Of a share or a ratio: how far a field is moved to see which of its constraints carry its price."""
 _SAME_SLOPE = 1e-7
 
 
@@ -26,8 +26,9 @@ def prices_of(parts: Funding, settled: Settled, fields: list[Field]) -> dict[str
     """
     prices = _prices(parts, settled, fields)
     others = other_choices(parts, settled)
-    if others != settled.choices:
-        turned = _prices(parts, settle(parts, others, settled.solver.limits), fields)
+    other = settle(parts, others, settled.solver.limits) if others != settled.choices else None
+    if other is not None:
+        turned = _prices(parts, other, fields)
         for field in fields:
             if field.name in prices:
                 prices[field.name] = _better(field, prices[field.name], turned.get(field.name, Price(0.0, 0.0, 0.0)))
@@ -38,8 +39,8 @@ def _better(field: Field, one: Price, other: Price) -> Price:
     """Return the price that relaxing the field brings: the lower cost of two choices that are equal at its limit."""
     if abs(one.slope - other.slope) <= _SAME_SLOPE * max(abs(one.slope), abs(other.slope)):
         return one
-    better = min(one, other, key=lambda price: field.relax * price.slope)
-    low, high = (0.0, better.high) if field.relax > 0 else (better.low, 0.0)
+    better = min(one, other, key=lambda price: field.priced_side * price.slope)
+    low, high = (0.0, better.high) if field.priced_side > 0 else (better.low, 0.0)
     return Price(better.slope, low, high)
 
 
@@ -59,8 +60,8 @@ def _prices(parts: Funding, settled: Settled, fields: list[Field]) -> dict[str, 
             row_upper={row: rate for shift in shifts for row, rate in shift.row_upper.items()},
         )
         scale = parts.problem.cost if field.unit is Unit.MONEY else 1.0
-        price = pricer.price(whole, scale=scale, relax=field.relax)
-        slopes = _shares(settled.solver, whole, field.relax, price.slope) if len(group) > 1 else [price.slope]
+        price = pricer.price(whole, scale=scale, relax=field.priced_side)
+        slopes = _shares(settled.solver, whole, field.priced_side, price.slope) if len(group) > 1 else [price.slope]
         prices |= {one.name: Price(slope, price.low, price.high) for one, slope in zip(group, slopes, strict=True)}
     return prices
 
@@ -100,11 +101,11 @@ def _measured_by_price(parts: Funding, rows: dict[str, int]) -> dict[int, float]
     return {rows[name]: limit for name, limit in ({"ltv": parts.problem.max_ltv} | own).items() if name in rows}
 
 
-def _shares(solver: Solver, shift: Shift, relax: int, slope: float) -> list[float]:
-    """Share a price out among the rows whose upper limits the field moves: by their duals just where it relaxes."""
+def _shares(solver: Solver, shift: Shift, side: int, slope: float) -> list[float]:
+    """Share a price out among the rows whose upper limits the field moves: by their duals just beyond its limit."""
     rows, rates = np.array(list(shift.row_upper)), np.array(list(shift.row_upper.values()))
     lower, upper = (bound[rows].copy() for bound in solver.row_bounds)
-    solver.set_row_bounds(rows, lower, upper + relax * _PROBE * rates)
+    solver.set_row_bounds(rows, lower, upper + side * _PROBE * rates)
     duals = solver.solve().prices
     solver.set_row_bounds(rows, lower, upper)
     solver.solve()

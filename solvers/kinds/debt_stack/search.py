@@ -13,25 +13,12 @@ from solvers.kinds.debt_stack.problem import Problem, Solution
 from solvers.kinds.debt_stack.solution import solution_from
 from solvers.limits import SolveLimits
 from solvers.progress import Progress, Silent
-from solvers.result import SolveStatus
+from solvers.result import LimitReached, SolveStatus
 
 _NOTHING = 1e-7
 """Of the purchase's cost: a draw below that counts as none when its conditions are looked at."""
-_SAME = 1e-9
-"""Of an amount: how far rounding may miss a condition."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Search:
-    """How the search for what to draw ended.
-
-    answer: of its last run. choices: None when no funding was found. seconds: of all runs.
-    """
-
-    answer: Answer
-    choices: Choices | None
-    dual_kind: DualKind
-    seconds: float
+_SAME = 1e-6
+"""Of an amount: how far a solver's tolerance may miss a condition."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,37 +31,68 @@ class Settled:
     answer: Answer
 
 
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How the search for what to draw ended.
+
+    settled: None when no funding was found. iterations, nodes, seconds: of its runs.
+    """
+
+    status: SolveStatus
+    limit: LimitReached | None
+    bound: float | None
+    settled: Settled | None
+    dual_kind: DualKind
+    iterations: int
+    nodes: int
+    seconds: float
+
+
 def search(parts: Funding, limits: SolveLimits, progress: Progress, warm_start: Solution | None = None) -> Search:
-    """Find which conditional tranches to draw: by the relaxation, where that happens to meet their conditions."""
-    relaxed = Solver(relaxation(parts), limits, progress).solve()
-    choices = None if relaxed.x is None else _choices(parts, relaxed.x)
-    if choices is not None or relaxed.status is not SolveStatus.OPTIMAL:
-        return Search(answer=relaxed, choices=choices, dual_kind=DualKind.LP, seconds=relaxed.seconds)
-    solver = Solver(program(parts), limits, progress)
-    if warm_start is not None:
-        solver.start_from(_start(parts, warm_start))
-    answer = solver.solve(limits.seconds - relaxed.seconds)
-    choices = None if answer.x is None else _choices(parts, answer.x)
-    if answer.x is not None and choices is None:
-        raise FatalError("solver_failed", "a drawn tranche misses its conditions by more than rounding")
-    seconds = relaxed.seconds + answer.seconds
-    return Search(answer=answer, choices=choices, dual_kind=DualKind.FIXED_INTEGER, seconds=seconds)
+    """Find the cheapest funding: by the relaxation, where that happens to meet the conditions of drawn tranches."""
+    runs = [Solver(relaxation(parts), limits, progress).solve()]
+    choices = _choices(parts, runs[0])
+    if choices is None and runs[0].status is SolveStatus.OPTIMAL:
+        solver = Solver(program(parts), limits, progress)
+        if warm_start is not None:
+            solver.start_from(_start(parts, warm_start))
+        runs.append(solver.solve(limits.seconds - runs[0].seconds))
+        choices = _choices(parts, runs[1])
+        if choices is None and runs[1].x is not None:
+            raise FatalError("solver_failed", "a drawn tranche misses its conditions by more than rounding")
+    return _ended(runs, None if choices is None else settle(parts, choices, limits))
 
 
 def cheapest(problem: Problem, limits: SolveLimits) -> float | None:
     """Return the least expected annual cost of a problem, in money; None: no funding was found."""
     parts = funding(problem)
-    choices = search(parts, limits, Silent()).choices
-    if choices is None:
-        return None
-    return solution_from(parts, settle(parts, choices, limits).answer.point).annual_cost
+    settled = search(parts, limits, Silent()).settled
+    return None if settled is None else solution_from(parts, settled.answer.point).annual_cost
 
 
-def settle(parts: Funding, choices: Choices, limits: SolveLimits) -> Settled:
-    """Solve the linear program that is left once the choices are made."""
+def _ended(runs: list[Answer], settled: Settled | None) -> Search:
+    last = runs[-1]
+    found_none = SolveStatus.INFEASIBLE if last.limit is None else SolveStatus.NO_SOLUTION
+    return Search(
+        status=last.status if settled else found_none,
+        limit=last.limit,
+        bound=last.bound,
+        settled=settled,
+        dual_kind=DualKind.LP if len(runs) == 1 else DualKind.FIXED_INTEGER,
+        iterations=sum(run.iterations for run in runs),
+        nodes=sum(run.nodes for run in runs),
+        seconds=sum(run.seconds for run in runs),
+    )
+
+
+def settle(parts: Funding, choices: Choices, limits: SolveLimits) -> Settled | None:
+    """Solve the linear program that is left once the choices are made; None: they leave no funding."""
     model = decided(parts, choices)
     solver = Solver(model, limits)
-    return Settled(choices=choices, model=model, solver=solver, answer=solver.solve())
+    answer = solver.solve()
+    if answer.status is not SolveStatus.OPTIMAL:
+        return None
+    return Settled(choices=choices, model=model, solver=solver, answer=answer)
 
 
 def other_choices(parts: Funding, settled: Settled) -> Choices:
@@ -87,9 +105,11 @@ def other_choices(parts: Funding, settled: Settled) -> Choices:
     return turned
 
 
-def _choices(parts: Funding, x: Floats) -> Choices | None:
-    """Return which conditional tranches may be drawn, as they are in x; None: one is drawn against its conditions."""
-    choices = {}
+def _choices(parts: Funding, run: Answer) -> Choices | None:
+    """Return which conditional tranches may be drawn; None: one is against its conditions, or nothing was found."""
+    x, choices = run.x, {}
+    if x is None:
+        return None
     for k in parts.conditional:
         drawn = x[k] > _NOTHING * parts.problem.cost
         least = parts.problem.tranches[k].min_amount

@@ -32,7 +32,8 @@ def of_funding(problem: Problem, solution: Solution, fields: list[Field], why: E
     priced = [
         (field, one)
         for field, one in zip(fields, why.constraints, strict=True)
-        if one.binding and field.relax * (one.shadow_price or 0.0) < 0 and field.name != "purchase_price"
+        if one.binding and field.relax * (one.shadow_price or 0.0) < 0
+        if field.limit != field.loosest and field.name != "purchase_price"
     ]
     sentences = [_summary(problem, solution), _cover(problem, solution)]
     sentences += [_worth(problem, field, one) for field, one in priced[:_MOST_SENTENCES]]

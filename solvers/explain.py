@@ -17,8 +17,8 @@ class DualKind(StrEnum):
 class ConstraintReport(msgspec.Struct, frozen=True, kw_only=True):
     """One constraint of the answer, named after the problem field it comes from.
 
-    activity, limit, slack: in the unit of that field; slack ≥ 0 when it holds. shadow_price: derivative of the objective
-    by the field, all other fields as given, with its sign as it is; null where the model has none.
+    activity, limit, slack: in the unit of that field; slack ≥ 0 when it holds. shadow_price: derivative of the
+    objective by the field, all other fields as given, with its sign as it is; null where the model has none.
     valid_from, valid_to: values of the limit between which the price is exact (null: no such range, or unbounded).
     """
 
@@ -65,8 +65,11 @@ class WhatIf(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """Why the answer is what it is. `near_misses` are kind-specific entries; `conflicts` are constraint names;
-    `sentences` say the most useful of it in plain words with units."""
+    """Why the answer is what it is.
+
+    `near_misses` are kind-specific entries; `conflicts` are constraint names; `sentences` say the most useful of it in
+    plain words with units.
+    """
 
     dual_kind: DualKind = DualKind.NONE
     constraints: list[ConstraintReport] = []

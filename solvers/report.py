@@ -73,8 +73,8 @@ class Table(msgspec.Struct, frozen=True, kw_only=True):
 class Chart(msgspec.Struct, frozen=True, kw_only=True):
     """A picture of one table: which columns go where. Renderers make Vega-Lite, PNG and native Excel charts of it.
 
-    x, y, color, size, label: column names. For GANTT: x is the start, x2 the end, y the row. `y` may name several columns
-    (one series each). `limit`: name of a column drawn as a line over the marks (a cap, a covenant). `reference`: draws
+    x, y, color, size, label: column names. For GANTT: x is the start, x2 the end, y the row. `y` may name several
+    columns (one series each). `limit`: name of a column drawn as a line over the marks (a cap, a covenant). `reference`: draws
     one horizontal line at that value.
     """
 
@@ -94,8 +94,10 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a reader should see of one job. `sentences` explain the answer in plain words; `hidden_tables` feed charts
-    only and get no sheet of their own in PDF."""
+    """All that a reader should see of one job.
+
+    `sentences` explain the answer in plain words; `hidden_tables` feed charts only and are not shown as tables.
+    """
 
     title: str
     subtitle: str = ""

@@ -32,7 +32,7 @@ class LimitReached(StrEnum):
 
 
 class SolveResult(msgspec.Struct, Generic[S], kw_only=True):
-    """The outcome of one solve. `solution`, `objective`, `bound` and `gap` are null when infeasible, unbounded or not found.
+    """The outcome of one solve; without a solution, `solution`, `objective` and `gap` are null.
 
     objective, bound: in the kind's unit and sense, as the problem's own words define them. gap: |bound − objective| ÷
     max(1e-9, |objective|). stats: figures such as `build_seconds`, `solve_seconds`, `rows`, `columns`, `iterations`,
@@ -51,7 +51,10 @@ class SolveResult(msgspec.Struct, Generic[S], kw_only=True):
 
 
 class Violation(msgspec.Struct, frozen=True, kw_only=True):
-    """A constraint that a solution breaks when recomputed without the solver; amount: by how much, in the limit's unit."""
+    """A constraint that a solution breaks when recomputed without the solver.
+
+    amount: by how much, in the unit of the limit.
+    """
 
     constraint: str
     amount: float

@@ -16,8 +16,8 @@ class Issue(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One thing wrong, where it is, and a hint.
 
     code: stable, for programs (`duplicate_id`, `unknown_id`, `out_of_range`, …). pointer: RFC 6901 JSON pointer from
-    the problem's root (`/deals/7/id`; whoever embeds the problem prefixes it). row (header = 1) and column (its name) point
-    into an uploaded table.
+    the problem's root (`/deals/7/id`; whoever embeds the problem prefixes it). row (header = 1) and column (its
+    name) point into an uploaded table.
     """
 
     code: str

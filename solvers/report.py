@@ -74,8 +74,8 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
     """A picture of one table: which columns go where. Renderers make Vega-Lite, PNG and native Excel charts of it.
 
     x, y, color, size, label: column names. For GANTT: x is the start, x2 the end, y the row. `y` may name several
-    columns (one series each). `limit`: name of a column drawn as a line over the marks (a cap, a covenant). `reference`: draws
-    one horizontal line at that value.
+    columns (one series each). `limit`: name of a column drawn as a line over the marks (a cap, a covenant).
+    `reference`: draws one horizontal line at that value.
     """
 
     name: str

@@ -22,8 +22,7 @@ RETURNING tenant_id, job_id, dispatch_no, 'interactive' AS priority, 'make_files
 _RUNG = text("""
 SELECT tenant_id, id AS job_id, dispatch_no, priority, 'run_job' AS task
 FROM jobs
-WHERE rung_at < now() - make_interval(secs => :age) AND state IN ('queued', 'running')  -- as the index has it
-    AND state = 'queued'
+WHERE rung_at < now() - make_interval(secs => :age) AND state = 'queued'
 UNION ALL
 SELECT tenant_id, job_id, dispatch_no, 'interactive', 'make_files'
 FROM file_requests
@@ -60,8 +59,7 @@ SELECT * FROM job
 
 _EXPIRED = text("""
 SELECT tenant_id, id AS job_id, attempt FROM jobs
-WHERE rung_at IS NOT NULL AND state IN ('queued', 'running')  -- as the index has it
-    AND state = 'running' AND lease_until <= now()
+WHERE rung_at IS NOT NULL AND state = 'running' AND lease_until <= now()
 ORDER BY lease_until LIMIT 1000 FOR UPDATE SKIP LOCKED
 """)
 
@@ -103,7 +101,7 @@ SELECT name, paused_at,
     (SELECT count(*) FROM jobs WHERE priority = queues.name AND state = 'scheduled') AS scheduled,
     (SELECT count(*) FROM jobs WHERE priority = queues.name AND state = 'queued' AND rung_at IS NULL) AS waiting,
     (SELECT count(*) FROM jobs WHERE priority = queues.name AND state = 'queued' AND rung_at IS NOT NULL) AS rung,
-    (SELECT count(*) FROM jobs WHERE priority = queues.name AND state = 'running') AS running,
+    (SELECT count(*) FROM jobs WHERE priority = queues.name AND rung_at IS NOT NULL AND state = 'running') AS running,
     (SELECT coalesce(sum(CASE queues.name WHEN 'batch' THEN batch_slots ELSE interactive_slots END), 0)
      FROM workers WHERE seen_at > now() - make_interval(secs => :alive)) AS slots
 FROM queues ORDER BY name DESC

@@ -1,0 +1,218 @@
+"""The doorbell: what is rung reaches ARQ, ringing twice does no harm, and lost rings are found."""
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+from arq.connections import ArqRedis
+from arq.worker import Worker, func
+from redis.asyncio import Redis
+
+from milpa.errors import TransientError
+from milpa.jobs import JobState, Priority
+from storage.dispatch import Dispatcher
+from storage.queue import Queue, deserialize, queue_name, ring_channel, serialize
+from storage.rows import Ring, Task
+from storage.transaction import Database
+from tests.storage.steps import WORKER, add_worker, admit, claim, look, new_job, submit, succeeded
+
+
+@pytest.fixture
+async def dispatcher(settings, redis):
+    """A dispatcher over a database of its own, which it wakes itself."""
+    database = await Database.connect(settings)
+    dispatcher = Dispatcher(database, Queue(redis))
+    yield dispatcher
+    await dispatcher.close()
+    await database.close()
+
+
+async def rung(redis, priority=Priority.INTERACTIVE):
+    """The ids on ARQ's queue."""
+    return [name.decode() for name in await redis.zrange(queue_name(priority), 0, -1)]
+
+
+def a_ring(priority=Priority.INTERACTIVE, task=Task.RUN_JOB):
+    return Ring(tenant_id=uuid4(), job_id=uuid4(), dispatch_no=1, priority=priority, task=task)
+
+
+async def answers(redis, priority, count):
+    """What ARQ's own worker calls for the rings on a queue."""
+    calls = []
+
+    async def run_job(_ctx, *arguments):
+        calls.append(("run_job", *arguments))
+
+    async def make_files(_ctx, *arguments):
+        calls.append(("make_files", *arguments))
+
+    worker = Worker(
+        functions=[func(run_job, name="run_job"), func(make_files, name="make_files")],
+        redis_pool=ArqRedis(redis.connection_pool, job_serializer=serialize, job_deserializer=deserialize),
+        queue_name=queue_name(priority),
+        job_serializer=serialize,
+        job_deserializer=deserialize,
+        keep_result=0,
+        max_tries=1,
+        poll_delay=0.01,
+        burst=True,
+        max_burst_jobs=count,
+        handle_signals=False,
+    )
+    await worker.async_run()
+    return calls
+
+
+async def test_arqs_own_worker_answers_a_ring_once_however_often_it_is_rung(redis):
+    job, files = a_ring(), a_ring(task=Task.MAKE_FILES)
+    queue = Queue(redis)
+    for _ in range(3):
+        await queue.ring([job, files])
+    assert sorted(await answers(redis, Priority.INTERACTIVE, 10)) == [
+        ("make_files", str(files.tenant_id), str(files.job_id), 1),
+        ("run_job", str(job.tenant_id), str(job.job_id), 1),
+    ]
+    assert await rung(redis) == []
+    assert await redis.keys("arq:*") == []
+
+
+async def test_each_priority_has_a_queue_of_its_own(redis):
+    rings = [a_ring(Priority.BATCH), a_ring(Priority.INTERACTIVE)]
+    await Queue(redis).ring(rings)
+    for ring in rings:
+        assert await rung(redis, ring.priority) == [f"{ring.job_id}:1"]
+
+
+async def test_a_ring_wakes_those_who_listen(redis):
+    async with redis.pubsub(ignore_subscribe_messages=True) as pubsub:
+        await pubsub.subscribe(ring_channel(Priority.BATCH))
+        await pubsub.get_message(timeout=1)
+        await Queue(redis).ring([a_ring(Priority.BATCH)])
+        message = await pubsub.get_message(timeout=5)
+    assert message["channel"] == b"milpa:ring:batch"
+
+
+async def test_missing_rings_are_those_that_redis_lost_or_that_were_taken_and_not_answered(redis):
+    held, forgotten, bodiless, taken = [a_ring() for _ in range(4)]
+    queue = Queue(redis)
+    await queue.ring([held, bodiless, taken])
+    await redis.delete(f"arq:job:{bodiless.job_id}:1")
+    await redis.set(f"arq:in-progress:{taken.job_id}:1", b"1")
+    assert await queue.missing([held, forgotten, bodiless, taken]) == [forgotten, bodiless, taken]
+    assert await queue.missing([]) == []
+
+
+async def test_with_redis_away_ringing_can_be_tried_again(tmp_path):
+    queue = Queue(Redis(unix_socket_path=str(tmp_path / "none.sock")))
+    with pytest.raises(TransientError):
+        await queue.ring([a_ring()])
+    with pytest.raises(TransientError):
+        await queue.missing([a_ring()])
+
+
+async def test_a_commit_rings_by_itself(dispatcher, tenant, redis):
+    database = dispatcher._database
+    await add_worker(database)
+    job = await submit(database, tenant)
+    await dispatcher.close()
+    assert await rung(redis) == [f"{job.id}:1"]
+
+
+async def test_what_breaks_off_rings_nothing(dispatcher, tenant, redis):
+    database = dispatcher._database
+    await add_worker(database)
+    with pytest.raises(InterruptedError):
+        async with database.transaction(tenant) as tx:
+            await tx.jobs.submit(new_job())
+            raise InterruptedError
+    await dispatcher.close()
+    assert await rung(redis) == []
+
+
+async def test_many_wakes_at_once_are_few_admissions_and_miss_nothing(dispatcher, tenant, redis):
+    database = dispatcher._database
+    await add_worker(database, interactive=50)
+    admissions = []
+    original = dispatcher.admit
+
+    async def counted():
+        admissions.append(await original())
+
+    dispatcher.admit = counted
+    jobs = await asyncio.gather(*(submit(database, tenant) for _ in range(60)))
+    await dispatcher.close()
+    assert sorted(await rung(redis)) == sorted(f"{job.id}:1" for job in jobs)
+    assert sum(admissions) == 60
+    assert len(admissions) < 60
+
+
+async def test_waking_with_redis_away_harms_nobody(settings, tenant, tmp_path):
+    database = await Database.connect(settings)
+    dispatcher = Dispatcher(database, Queue(Redis(unix_socket_path=str(tmp_path / "none.sock"))))
+    await add_worker(database)
+    job = await submit(database, tenant)
+    await dispatcher.close()
+    assert (await look(database, job)).rung_at is not None
+    await database.close()
+
+
+async def test_a_ring_that_redis_lost_is_rung_again_under_a_new_number(dispatcher, tenant, redis):
+    database = dispatcher._database
+    await add_worker(database)
+    job = await submit(database, tenant)
+    await dispatcher.close()
+    assert await dispatcher.ring_lost(0) == 0
+    await redis.flushdb()
+    assert await dispatcher.ring_lost(3600) == 0, "a young ring may still be on its way"
+    assert await dispatcher.ring_lost(0) == 1
+    assert await rung(redis) == [f"{job.id}:2"]
+    async with database.transaction(tenant) as tx:
+        assert await tx.jobs.claim(job.id, 1, WORKER, 30) is None, "the lost ring turned up after all: it is stale"
+    await claim(database, await look(database, job))
+
+
+async def test_a_ring_whose_taker_died_before_the_claim_is_rung_again(dispatcher, tenant, redis):
+    database = dispatcher._database
+    await add_worker(database)
+    job = await submit(database, tenant)
+    await dispatcher.close()
+    await redis.set(f"arq:in-progress:{job.id}:1", b"1")
+    assert await dispatcher.ring_lost(0) == 1
+    assert f"{job.id}:2" in await rung(redis)
+
+
+async def test_a_commit_whose_ring_was_never_sent_is_rung_in_the_end(dispatcher, database, tenant, redis):
+    await add_worker(database)
+    job = await submit(database, tenant)
+    assert [ring.job_id for ring in await admit(database)] == [job.id]  # and then the dispatcher dies
+    assert await rung(redis) == []
+    assert await dispatcher.ring_lost(0) == 1
+    assert await rung(redis) == [f"{job.id}:2"]
+
+
+async def test_a_running_job_is_not_rung_again(dispatcher, tenant, redis):
+    database = dispatcher._database
+    await add_worker(database)
+    job = await submit(database, tenant)
+    await dispatcher.close()
+    await claim(database, job)
+    await redis.flushdb()
+    assert await dispatcher.ring_lost(0) == 0
+    assert (await look(database, job)).state is JobState.RUNNING
+
+
+async def test_requests_for_files_are_rung_and_found_again_like_jobs(dispatcher, tenant, redis):
+    database = dispatcher._database
+    job = await succeeded(database, tenant)
+    async with database.transaction(tenant) as tx:
+        await tx.files.request(job.id, ["pdf"])
+    await dispatcher.close()
+    assert await rung(redis) == [f"make_files:{job.id}:1"]
+    await redis.flushdb()
+    assert await dispatcher.ring_lost(0) == 1
+    assert await rung(redis) == [f"make_files:{job.id}:2"]
+    async with database.transaction(tenant) as tx:
+        assert await tx.files.claim(job.id, 1) is None
+        assert await tx.files.claim(job.id, 2) is not None
+    await redis.flushdb()
+    assert await dispatcher.ring_lost(0) == 0, "its files are being made"

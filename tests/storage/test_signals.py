@@ -1,0 +1,149 @@
+"""Hints: told after a commit and never before, coalesced, and harmless when Redis is away."""
+
+import asyncio
+
+import pytest
+from redis.asyncio import Redis
+
+from deploy.local.accounts import give
+from deploy.local.folders import DataDir
+from deploy.local.processes import start, stop, wait_ready
+from deploy.local.servers import Servers
+from milpa.jobs import EventType, JobProgress
+from storage.signals import ADMIT, CONTROL, EVENTS, Signals
+from storage.transaction import Database
+from tests.storage.steps import claim, new_job, submit
+from tests.support.stack import temporary_folder
+
+
+class Ear:
+    """Hears one channel."""
+
+    def __init__(self):
+        self.heard = []
+        self._more = asyncio.Event()
+
+    def __call__(self, message):
+        self.heard.append(message)
+        self._more.set()
+
+    async def hears(self, *messages):
+        async with asyncio.timeout(10):
+            while not set(messages) <= set(self.heard):
+                self._more.clear()
+                await self._more.wait()
+
+
+@pytest.fixture
+async def telling(settings, redis):
+    """A database that tells."""
+    database = await Database.connect(settings, redis)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def ears(redis):
+    signals = Signals(redis)
+    ears = {channel: Ear() for channel in (EVENTS, ADMIT, CONTROL)}
+    for channel, ear in ears.items():
+        await signals.listen(channel, ear)
+    yield ears
+    await signals.close()
+
+
+async def test_a_commit_tells_of_new_events_and_of_jobs_to_admit(telling, tenant, ears):
+    job = await submit(telling, tenant)
+    await ears[EVENTS].hears(f"{tenant}:{job.id}:1")
+    await ears[ADMIT].hears("")
+    held = await claim(telling, job)
+    await ears[EVENTS].hears(f"{tenant}:{job.id}:2")
+    async with telling.transaction(tenant) as tx:
+        await tx.jobs.heartbeat(held.ref, 30, JobProgress(phase="solve"), EventType.PHASE)
+    await ears[EVENTS].hears(f"{tenant}:{job.id}:3")
+
+
+async def test_stop_and_cancel_of_a_running_job_are_told_to_its_worker(telling, tenant, ears):
+    jobs = [(await claim(telling, await submit(telling, tenant))).job for _ in range(2)]
+    async with telling.transaction(tenant) as tx:
+        await tx.jobs.request_stop(jobs[0].id)
+        await tx.jobs.request_cancel(jobs[1].id)
+        await asyncio.sleep(0.05)
+        assert ears[CONTROL].heard == [], "not before the commit"
+    await ears[CONTROL].hears(*(str(job.id) for job in jobs))
+
+
+async def test_what_breaks_off_tells_nothing(telling, tenant, ears):
+    with pytest.raises(InterruptedError):
+        async with telling.transaction(tenant) as tx:
+            await tx.jobs.submit(new_job())
+            raise InterruptedError
+    job = await submit(telling, tenant)
+    await ears[EVENTS].hears(f"{tenant}:{job.id}:1")
+    assert len(ears[EVENTS].heard) == 1
+
+
+async def test_a_process_that_admits_itself_asks_nobody_else(settings, redis, tenant, ears):
+    database = await Database.connect(settings, redis)
+    woken = []
+    database.on_waiting(lambda: woken.append(True))
+    job = await submit(database, tenant)
+    await ears[EVENTS].hears(f"{tenant}:{job.id}:1")
+    assert woken == [True]
+    assert ears[ADMIT].heard == []
+    await database.close()
+
+
+async def test_listeners_come_and_go_on_one_connection(redis):
+    signals, first, second, third = Signals(redis), Ear(), Ear(), Ear()
+    before = len(await redis.client_list(_type="pubsub"))
+    stop_first = await signals.listen(EVENTS, first)
+    await signals.listen(EVENTS, second)
+    await signals.listen("milpa:ring:batch", third)
+    assert len(await redis.client_list(_type="pubsub")) == before + 1
+    signals.publish(EVENTS, "1")
+    signals.publish("milpa:ring:batch", "")
+    await first.hears("1")
+    await third.hears("")
+    stop_first()
+    signals.publish(EVENTS, "2")
+    await second.hears("1", "2")
+    assert first.heard == ["1"]
+    await signals.close()
+
+
+async def test_with_redis_away_nothing_is_raised_and_nothing_blocks(settings, tenant, tmp_path):
+    redis = Redis(unix_socket_path=str(tmp_path / "none.sock"))
+    database = await Database.connect(settings, redis)
+    ear = Ear()
+    await database.signals.listen(EVENTS, ear)
+    await submit(database, tenant)
+    await database.close()
+    assert ear.heard == []
+
+
+async def test_listeners_hear_again_when_redis_is_back():
+    with temporary_folder() as folder:
+        servers = Servers(DataDir(folder), durable=False)
+        for needed in (servers.folders.sockets, servers.folders.redis):
+            give(needed, servers.redis.account)
+        part = servers.redis.part
+        process = start(part)
+        wait_ready(part, process)
+        redis = Redis.from_url(servers.redis.url)
+        signals, ear, later = Signals(redis), Ear(), Ear()
+        await signals.listen(EVENTS, ear)
+        stop(part, process)
+        signals.publish(EVENTS, "lost")
+        await signals.listen(CONTROL, later)
+        process = start(part)
+        wait_ready(part, process)
+        async with asyncio.timeout(20):
+            while "back" not in ear.heard or "back" not in later.heard:
+                signals.publish(EVENTS, "back")
+                signals.publish(CONTROL, "back")
+                await asyncio.sleep(0.1)
+        await signals.close()
+        await redis.aclose()
+        stop(part, process)
+    assert "lost" not in ear.heard

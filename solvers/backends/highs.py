@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 TOLERANCE = 1e-9
 """Of scaled rows, of prices and of wholeness: a money row of a billion must still hold after rounding."""
 
+_WORTH_THREADS = 1_000
 _COLUMNWISE = 1
 _FEASIBLE_POINT = 2
 _PROVEN = {
@@ -104,7 +105,7 @@ class Solver:
         self._upper = model.upper.copy()
         self._offset = model.offset
         self._highs = highspy.Highs()
-        self._set_options()
+        self._set_options(model)
         self._pass(model)
         self._listen()
 
@@ -204,15 +205,17 @@ class Solver:
         dense[rows] = values / self._row_scale[rows] * self._column_scale[index]
         return dense
 
-    def _set_options(self) -> None:
+    def _set_options(self, model: Model) -> None:
         limits = self.limits
-        if getattr(_threads_in_use, "count", limits.threads) != limits.threads:
+        # Linear programs and small MILPs gain nothing from a second thread, and pay milliseconds for its start.
+        threads = limits.threads if not self.linear and len(model.costs) >= _WORTH_THREADS else 1
+        if getattr(_threads_in_use, "count", threads) != threads:
             # HiGHS keeps its pool per thread: another count makes run() fail until the pool is built anew.
             highspy.Highs.resetGlobalScheduler(True)
-        _threads_in_use.count = limits.threads
-        self._option("output_flag", logger.isEnabledFor(logging.INFO))
+        _threads_in_use.count = threads
+        self._option("output_flag", logger.isEnabledFor(logging.INFO) and not isinstance(self.progress, Silent))
         self._option("log_to_console", False)
-        self._option("threads", limits.threads)
+        self._option("threads", threads)
         self._option("random_seed", limits.seed % 2**31)
         self._option("mip_rel_gap", limits.relative_gap)
         self._option("mip_abs_gap", 0.0)
@@ -240,11 +243,15 @@ class Solver:
         highs.cbMipImprovingSolution.subscribe(self._on_incumbent)
         highs.cbMipLogging.subscribe(self._on_incumbent)
         if logger.isEnabledFor(logging.INFO):
-            highs.cbLogging.subscribe(lambda event: logger.info(event.message.rstrip()))
+            highs.cbLogging.subscribe(self._on_log)
 
     def _on_interrupt(self, event: Any) -> None:
         if self.progress.stop_requested():
             event.interrupt()
+
+    def _on_log(self, event: Any) -> None:
+        if not isinstance(self.progress, Silent):
+            logger.info(event.message.rstrip())
 
     def _on_incumbent(self, event: Any) -> None:
         found, bound = event.data_out.mip_primal_bound, event.data_out.mip_dual_bound

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from milpa.errors import FatalError
 from solvers.backends.highs import Answer, Solver
@@ -74,7 +75,9 @@ class Pricer:
         self._solver = solver
         self._extensions = extensions
         self._basis = solver.basis()
+        self._columns = len(solver.column_bounds[0])
         self._home: Answer | None = None
+        self._plain: bool | None = None
 
     def price(self, shift: Shift, *, scale: float, relax: int = 1) -> Price:
         """Return the price of a field on the side `relax` (+1: as it grows, -1: as it shrinks), with its range.
@@ -95,6 +98,9 @@ class Pricer:
     def slope(self, shift: Shift, *, scale: float, side: int = 1) -> float | None:
         """Return the derivative on one side only; None: the program has no solution on that side."""
         field = _Field(self._solver, shift, scale)
+        self._go_home(field)
+        if self._home is not None and self._is_plain(self._home):
+            return field.slope(self._home)
         line = self._line(field, 0.0, side)
         self._go_home(field)
         return None if line is None else line.slope
@@ -114,9 +120,20 @@ class Pricer:
         """
         columns = len(self._solver.column_bounds[0])
         if self._home is None or len(self._home.point) != columns:
-            if len(self._basis.col_status) == columns:
+            if columns == self._columns:
                 self._solver.use_basis(self._basis)
-            self._home = field.solve_at(0.0)
+            self._home, self._plain = field.solve_at(0.0), None
+
+    def _is_plain(self, home: Answer) -> bool:
+        """Tell whether no basic variable is at a bound: then prices are the same on both sides, and the only ones."""
+        if self._plain is None:
+            basic, solver = self._solver.basic(), self._solver
+            rows, columns = -1 - basic[basic < 0], basic[basic >= 0]
+            activity = np.zeros(0) if home.activity is None else home.activity
+            self._plain = _clear(solver.row_bounds, rows, activity) and _clear(
+                solver.column_bounds, columns, home.point
+            )
+        return self._plain
 
     def _side(self, field: "_Field", side: int) -> _Line | None:
         line = first = self._line(field, 0.0, side)
@@ -132,8 +149,8 @@ class Pricer:
     def _line(self, field: "_Field", begin: float, side: int) -> _Line | None:
         """Return the line that begins at a distance from the limit and goes on to `side`; None: infeasible there."""
         near = _SAME_POINT * field.scale
-        line = self._line_at(field, side * begin)
-        if line is not None and line.end(side) > begin + near:
+        line = self._line_at(field, 0.0) if begin == 0.0 else None
+        if line is not None and line.end(side) > near:
             return line
         step = _FIRST_STEP * field.scale
         while step >= _LAST_STEP * field.scale:
@@ -178,25 +195,40 @@ class _Field:
         noise = _ROUNDING * max(self._objective, self._solver.largest_cost) / self.scale
         return abs(one.slope - other.slope) <= max(noise, _SAME_SLOPE * max(abs(one.slope), abs(other.slope)))
 
-    def line(self, answer: Answer, change: float) -> _Line:
-        """Return the line of the basis that has just been found with the field changed by so much."""
+    def slope(self, answer: Answer) -> float:
+        """Return the derivative that the prices of a basis say; what is basic has a price of 0."""
+        return self._slope(answer, *self._rates(answer))
+
+    def _rates(self, answer: Answer) -> tuple[Floats, Floats]:
+        """Return how fast the rows and columns of the field move if they stay with the bounds that they are at."""
         if answer.prices is None or answer.reduced_costs is None or answer.activity is None:
             raise FatalError("solver_failed", "an optimal linear program came without duals")
+        solver = self._solver
+        return (
+            self._rows.rates(solver.row_bounds, answer.activity, answer.prices, solver.maximize),
+            self._columns.rates(solver.column_bounds, answer.point, answer.reduced_costs, solver.maximize),
+        )
+
+    def _slope(self, answer: Answer, row_rates: Floats, column_rates: Floats) -> float:
+        prices, reduced_costs = np.asarray(answer.prices), np.asarray(answer.reduced_costs)
+        return float(prices[self._rows.indices] @ row_rates + reduced_costs[self._columns.indices] @ column_rates)
+
+    def line(self, answer: Answer, change: float) -> _Line:
+        """Return the line of the basis that has just been found with the field changed by so much."""
         self._objective = abs(answer.objective or 0.0)
         solver, rows, columns = self._solver, self._rows, self._columns
-        basic = solver.basic()
-        row_rates = rows.rates(solver.row_bounds, answer.activity, answer.prices, solver.maximize)
-        column_rates = columns.rates(solver.column_bounds, answer.point, answer.reduced_costs, solver.maximize)
+        row_rates, column_rates = self._rates(answer)
+        basic, activity = solver.basic(), np.asarray(answer.activity)
         basic_row, basic_column = -1 - basic[basic < 0], basic[basic >= 0]
-        row_rates[np.isin(rows.indices, basic_row)] = 0.0
-        column_rates[np.isin(columns.indices, basic_column)] = 0.0
-        slope = answer.prices[rows.indices] @ row_rates + answer.reduced_costs[columns.indices] @ column_rates
+        row_rates[_among(rows.indices, basic_row, len(activity))] = 0.0
+        column_rates[_among(columns.indices, basic_column, len(answer.point))] = 0.0
         rates = solver.basic_rates(self._pull(row_rates, column_rates))
-        row_room = rows.room(solver.row_bounds, basic_row, rates[basic < 0], row_rates, answer.activity)
+        row_room = rows.room(solver.row_bounds, basic_row, rates[basic < 0], row_rates, activity)
         column_room = columns.room(solver.column_bounds, basic_column, rates[basic >= 0], column_rates, answer.point)
         distance, closing = (np.concatenate(parts) for parts in zip(row_room, column_room, strict=True))
         closing[np.abs(closing) * self.scale <= _NO_RATE * np.maximum(1.0, distance)] = 0.0
-        return _Line(float(slope), change - _first(distance, -closing), change + _first(distance, closing))
+        slope = self._slope(answer, row_rates, column_rates)
+        return _Line(slope, change - _first(distance, -closing), change + _first(distance, closing))
 
     def _pull(self, row_rates: Floats, column_rates: Floats) -> Floats:
         """Return how the right-hand sides that the basic variables must meet move, shape (m,)."""
@@ -235,15 +267,28 @@ class _Bounds:
         self, bounds: tuple[Floats, Floats], basic: Whole, rates: Floats, own_rates: Floats, values: Floats
     ) -> tuple[Floats, Floats]:
         """Return how far the basic and the moving ones are from their bounds, and how fast that closes."""
-        free = ~np.isin(self.indices, basic)
+        free = ~_among(self.indices, basic, len(values))
         indices = np.concatenate([basic, self.indices[free]])
         rate = np.concatenate([rates, own_rates[free]])
-        lower_rate, upper_rate = np.zeros(len(indices)), np.zeros(len(indices))
-        _, here, mine = np.intersect1d(indices, self.indices, return_indices=True)
-        lower_rate[here], upper_rate[here] = self._lower_rate[mine], self._upper_rate[mine]
+        lower_rate, upper_rate = np.zeros((2, len(values)))
+        lower_rate[self.indices], upper_rate[self.indices] = self._lower_rate, self._upper_rate
         lower, upper = (bound[indices] for bound in bounds)
         distance = np.maximum(0.0, np.concatenate([upper - values[indices], values[indices] - lower]))
-        return distance, np.concatenate([rate - upper_rate, lower_rate - rate])
+        return distance, np.concatenate([rate - upper_rate[indices], lower_rate[indices] - rate])
+
+
+def _among(indices: Whole, others: Whole, count: int) -> NDArray[np.bool_]:
+    """Tell which indices, all below count, are among others."""
+    there = np.zeros(count, dtype=bool)
+    there[others] = True
+    return there[indices]
+
+
+def _clear(bounds: tuple[Floats, Floats], indices: Whole, values: Floats) -> bool:
+    """Tell whether values keep clear of their bounds."""
+    lower, upper = (bound[indices] for bound in bounds)
+    value = values[indices]
+    return bool(np.all(np.minimum(value - lower, upper - value) > _SAME_POINT * np.maximum(1.0, np.abs(value))))
 
 
 def _first(distance: Floats, closing: Floats) -> float:

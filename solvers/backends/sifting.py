@@ -23,7 +23,7 @@ from scipy import sparse
 from milpa.errors import FatalError
 from solvers.backends.highs import Answer, Solver
 from solvers.backends.linear import Pricer
-from solvers.backends.model import INFINITY, Floats, Model, Whole
+from solvers.backends.model import INFINITY, Floats, Model, Shift, Whole
 from solvers.limits import SolveLimits
 from solvers.progress import Progress, Silent
 from solvers.result import SolveStatus
@@ -67,12 +67,22 @@ class Sifter:
         return replace(whole, seconds=time.perf_counter() - started)
 
     def pricer(self, *, extensions: int = 20) -> Pricer:
-        """Return a pricer of the solved program; columns in its shifts are those that `locate` tells."""
+        """Return a pricer of the solved program, for shifts that were `located`."""
         return Pricer(self._solved, extensions=extensions)
 
-    def locate(self, column: int) -> int:
-        """Return where a column of the model stands in the working set, letting it in if need be."""
-        return self._solved.locate(column)
+    def solve_at(self, shift: Shift, change: float) -> Answer:
+        """Solve again with a field changed, and put it back; the shift's columns are those of the model."""
+        answer = self.pricer().solve_at(self.located(shift), change)
+        return answer if answer.x is None else self._solved.full(answer)
+
+    def located(self, shift: Shift) -> Shift:
+        """Return a shift of the model's columns as one of the working set's, which they enter if need be."""
+        if not (shift.column_lower or shift.column_upper):
+            return shift
+        at = self._solved.locate
+        lower = {at(column): rate for column, rate in shift.column_lower.items()}
+        upper = {at(column): rate for column, rate in shift.column_upper.items()}
+        return replace(shift, column_lower=lower, column_upper=upper)
 
     @property
     def working_columns(self) -> int:
@@ -130,6 +140,8 @@ class _WorkingSet(Solver):
 
     def sift(self, seconds: float, on_round: Callable[[Floats | None, float], None] | None = None) -> Answer:
         """Solve, let in what the prices call for, and solve again; `on_round` hears of plans (or None) and bounds."""
+        if not self._held.any() and on_round is None:
+            return super().solve(seconds)
         deadline = time.perf_counter() + seconds
         iterations = rounds = 0
         while True:

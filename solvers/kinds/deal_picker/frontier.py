@@ -1,0 +1,79 @@
+"""What other limits of risk would yield: the best plan at each of a few levels, each solved."""
+
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+
+from solvers.backends.highs import Answer
+from solvers.backends.model import Shift
+from solvers.backends.sifting import Sifter
+from solvers.explain import DualKind
+from solvers.kinds.deal_picker.formulation import RISK_ROW, Deals, packing_model
+from solvers.kinds.deal_picker.plan import Plan, make_plan
+from solvers.kinds.deal_picker.problem import Problem
+from solvers.limits import SolveLimits
+from solvers.result import SolveStatus
+
+POINTS = 11
+MOST_DEALS = 20_000
+MOST_SWITCHED_DEALS = 200
+_SECONDS = 1.0
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """A best plan under a limit of risk: the limit, and the plan's objective, yield (without penalty) and risk."""
+
+    max_risk: float
+    objective: float
+    total_yield: float
+    total_risk: float
+
+
+def frontier(problem: Problem, deals: Deals, plan: Plan, limits: SolveLimits) -> list[Point]:
+    """Return plans from the least risk that holds to where the limit no longer matters; [] when too large or riskless.
+
+    Up to 20,000 deals with free shares, 200 where deals are switched on or off.
+    """
+    linear = plan.dual_kind is DualKind.LP
+    if deals.count > (MOST_DEALS if linear else MOST_SWITCHED_DEALS) or not deals.risks.any():
+        return []
+    brief = msgspec.structs.replace(limits, seconds=min(_SECONDS, limits.seconds))
+    last = make_plan(_under(problem, None), deals, brief, start=plan.answer.x)
+    if last.answer.x is None:
+        return []
+    least, most = float(deals.risks @ deals.required), float(deals.risks @ last.answer.x)
+    if most <= least:
+        return [_point(deals, most, last.answer)]
+    levels = np.linspace(least, most, POINTS).tolist()
+    answers = _resolved(problem, deals, levels, brief) if linear else _solved(problem, deals, levels, brief)
+    points = [_point(deals, level, answer) for level, answer in answers if answer.status is SolveStatus.OPTIMAL]
+    return sorted(points, key=lambda point: point.max_risk)
+
+
+def _resolved(
+    problem: Problem, deals: Deals, levels: list[float], limits: SolveLimits
+) -> Iterator[tuple[float, Answer]]:
+    """Solve one linear program, and again at each level from where it stands."""
+    sifter = Sifter(packing_model(_under(problem, levels[-1]), deals), limits)
+    yield levels[-1], sifter.solve()
+    for level in reversed(levels[:-1]):
+        yield level, sifter.solve_at(Shift(row_upper={RISK_ROW: 1.0}), level - levels[-1])
+
+
+def _solved(problem: Problem, deals: Deals, levels: list[float], limits: SolveLimits) -> Iterator[tuple[float, Answer]]:
+    for level in levels:
+        yield level, make_plan(_under(problem, level), deals, limits).answer
+
+
+def _under(problem: Problem, max_risk: float | None) -> Problem:
+    return msgspec.structs.replace(problem, max_risk=max_risk)
+
+
+def _point(deals: Deals, max_risk: float, answer: Answer) -> Point:
+    return Point(
+        max_risk=max_risk,
+        objective=float(answer.objective or 0.0),
+        total_yield=float(deals.yields @ answer.point),
+        total_risk=float(deals.risks @ answer.point),
+    )

@@ -9,7 +9,8 @@ from solvers.backends.highs import Answer
 from solvers.backends.model import Shift
 from solvers.backends.sifting import Sifter
 from solvers.explain import DualKind
-from solvers.kinds.deal_picker.formulation import RISK_ROW, Deals, packing_model
+from solvers.kinds.deal_picker.fields import ON
+from solvers.kinds.deal_picker.formulation import RISK_ROW, Deals, objective, packing_model
 from solvers.kinds.deal_picker.plan import Plan, make_plan
 from solvers.kinds.deal_picker.problem import Problem
 from solvers.limits import SolveLimits
@@ -44,10 +45,12 @@ def frontier(problem: Problem, deals: Deals, plan: Plan, limits: SolveLimits) ->
         return []
     least, most = float(deals.risks @ deals.required), float(deals.risks @ last.answer.x)
     if most <= least:
-        return [_point(deals, most, last.answer)]
+        return [_point(problem, deals, most, last.answer)]
     levels = np.linspace(least, most, POINTS).tolist()
     answers = _resolved(problem, deals, levels, brief) if linear else _solved(problem, deals, levels, brief)
-    points = [_point(deals, level, answer) for level, answer in answers if answer.status is SolveStatus.OPTIMAL]
+    points = [
+        _point(problem, deals, level, answer) for level, answer in answers if answer.status is SolveStatus.OPTIMAL
+    ]
     return sorted(points, key=lambda point: point.max_risk)
 
 
@@ -70,10 +73,11 @@ def _under(problem: Problem, max_risk: float | None) -> Problem:
     return msgspec.structs.replace(problem, max_risk=max_risk)
 
 
-def _point(deals: Deals, max_risk: float, answer: Answer) -> Point:
+def _point(problem: Problem, deals: Deals, max_risk: float, answer: Answer) -> Point:
+    x = np.where(answer.point > ON, answer.point, 0.0)
     return Point(
         max_risk=max_risk,
-        objective=float(answer.objective or 0.0),
-        total_yield=float(deals.yields @ answer.point),
-        total_risk=float(deals.risks @ answer.point),
+        objective=float(objective(problem, deals) @ x),
+        total_yield=float(deals.yields @ x),
+        total_risk=float(deals.risks @ x),
     )

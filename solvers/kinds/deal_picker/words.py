@@ -102,8 +102,8 @@ def _range(problem: Problem, report: ConstraintReport) -> str:
 def _misses(problem: Problem, explanation: Explanation) -> Iterator[str]:
     for miss in explanation.near_misses[:_MISSES_TOLD]:
         enters, now = miss["break_even_yield"], miss["yield"]
-        if enters is not None:
-            write = percent if problem.yield_basis == "rate" else amount
+        write = percent if problem.yield_basis == "rate" else amount
+        if enters is not None and write(enters) != write(now):
             yield f"{miss['deal_id']} would enter the plan at a yield above {write(enters)} (it has {write(now)})."
 
 

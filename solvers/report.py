@@ -97,6 +97,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """All that a reader should see of one job.
 
     `sentences` explain the answer in plain words; `hidden_tables` feed charts only and are not shown as tables.
+    `front`: tables that stand on one page with the title and the key figures, to be signed; the rest begins a new page.
     """
 
     title: str
@@ -106,6 +107,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     sentences: list[str] = []
     tables: list[Table] = []
     charts: list[Chart] = []
+    front: list[str] = []
     hidden_tables: list[str] = []
 
     def table(self, name: str) -> Table:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -14,6 +14,11 @@ from obstore.store import LocalStore, MemoryStore, from_url
 
 from milpa.errors import FatalError, TransientError
 from milpa.settings import Settings
+
+if TYPE_CHECKING:
+    from obstore.store import RetryConfig
+
+_RETRIES: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=10)}
 
 
 class ObjectInfo(NamedTuple):
@@ -87,10 +92,12 @@ def _open(url: str, options: dict[str, str]) -> Any:
         return MemoryStore()
     if parts.scheme == "file":
         return LocalStore(prefix=parts.path, mkdir=True)
+    plain = any(value.startswith("http://") for value in options.values())  # an endpoint without TLS, by address
     try:
-        return from_url(url, **options)  # type: ignore[call-overload]  # each store has options of its own
-    except (BaseError, ValueError, TypeError) as error:
-        raise FatalError("bad_object_store", f"MILPA_OBJECT_STORE_URL can't be used: {error}") from None
+        return from_url(url, config=cast("Any", options), client_options={"allow_http": plain}, retry_config=_RETRIES)
+    except (BaseError, ValueError) as error:
+        reason = str(error).partition("\n")[0]
+        raise FatalError("bad_object_store", f"MILPA_OBJECT_STORE_URL or its options can't be used: {reason}") from None
 
 
 async def _pieces(found: Any) -> AsyncIterator[bytes]:

@@ -56,14 +56,14 @@ class Seal:
 
         FatalError: an unknown key, a changed envelope, or another context than it was sealed in.
         """
-        start = 2 + envelope[1]
+        start = 2 + (envelope[1] if len(envelope) > 1 else 0)
         cipher = self._ciphers.get(envelope[2:start].decode(errors="replace"))
-        if envelope[0] != _VERSION or cipher is None:
+        if envelope[:1] != bytes((_VERSION,)) or cipher is None:
             raise FatalError("seal_key_unknown", "A stored payload was sealed with a key that is not on the ring.")
         nonce, sealed = envelope[start : start + _NONCE_BYTES], envelope[start + _NONCE_BYTES :]
         try:
             packed = cipher.decrypt(nonce, sealed, context.encode())
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # changed, or cut short
             raise FatalError("seal_broken", "A stored payload was changed or moved since it was sealed.") from None
         return zstandard.decompress(packed)
 

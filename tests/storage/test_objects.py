@@ -1,0 +1,136 @@
+"""Objects: the same contract on a folder, in memory and on S3 over HTTP."""
+
+import os
+from uuid import uuid4
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from milpa.errors import FatalError, TransientError
+from milpa.settings import Settings
+from storage.objects import ObjectStore, object_key
+
+S3 = {"access_key_id": "test", "secret_access_key": "test", "region": "us-east-1"}
+
+
+@pytest.fixture(scope="module")
+def s3():
+    """An S3 server on a free port."""
+    import boto3
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    address = f"http://{host}:{port}"
+    boto3.client(
+        "s3", endpoint_url=address, aws_access_key_id="test", aws_secret_access_key="test", region_name="us-east-1"
+    ).create_bucket(Bucket="milpa")
+    yield address
+    server.stop()
+
+
+@pytest.fixture(params=["file", "memory", "s3"])
+def objects(request, tmp_path):
+    if request.param == "file":
+        return ObjectStore(Settings(object_store_url=(tmp_path / "objects").as_uri()))
+    if request.param == "memory":
+        return ObjectStore(Settings(object_store_url="memory:///"))
+    options = {**S3, "endpoint": request.getfixturevalue("s3")}
+    return ObjectStore(Settings(object_store_url=f"s3://milpa/{uuid4()}", object_store_options=options))
+
+
+@pytest.fixture
+def key():
+    return object_key(uuid4(), uuid4(), 1, "Überblick Q3.xlsx")
+
+
+async def test_an_object_comes_back_as_it_was_put(objects, key):
+    data = os.urandom(300_000)
+    await objects.put(key, data)
+    assert await objects.get(key) == data
+    assert b"".join([piece async for piece in await objects.stream(key)]) == data
+
+
+async def test_an_object_is_written_once(objects, key):
+    await objects.put(key, b"first")
+    with pytest.raises(FatalError) as refused:
+        await objects.put(key, b"second")
+    assert refused.value.code == "object_exists"
+    assert await objects.get(key) == b"first"
+
+
+async def test_a_missing_object_says_so(objects, key):
+    with pytest.raises(FileNotFoundError):
+        await objects.get(key)
+    with pytest.raises(FileNotFoundError):
+        await objects.stream(key)
+
+
+async def test_objects_are_deleted_and_deleting_again_does_no_harm(objects, key):
+    other = f"{key}.other"
+    await objects.put(key, b"data")
+    await objects.put(other, b"data")
+    await objects.delete([key, "no/such/object"])
+    await objects.delete([key])
+    with pytest.raises(FileNotFoundError):
+        await objects.get(key)
+    assert await objects.get(other) == b"data"
+    await objects.delete([])
+
+
+async def test_objects_are_listed_by_prefix(objects):
+    for name in ("a/1", "a/2", "b/1"):
+        await objects.put(name, b"12345")
+    found = [found async for found in objects.list("a")]
+    assert sorted(one.key for one in found) == ["a/1", "a/2"]
+    assert {one.size for one in found} == {5}
+    assert all(-5 < one.age.total_seconds() < 60 for one in found)
+    assert len([one async for one in objects.list()]) == 3
+
+
+async def test_only_a_served_store_gives_addresses_of_its_own(objects, key, request):
+    import httpx
+
+    await objects.put(key, b"data")
+    address = await objects.presigned(key, 60)
+    if "s3" not in request.node.callspec.id:
+        assert address is None
+        return
+    async with httpx.AsyncClient() as client:
+        assert (await client.get(address)).content == b"data"
+
+
+async def test_the_default_store_is_a_folder_of_the_data_directory(tmp_path):
+    await ObjectStore(Settings(data_dir=str(tmp_path))).put("a/b", b"data")
+    assert (tmp_path / "objects" / "a" / "b").read_bytes() == b"data"
+
+
+@pytest.mark.parametrize("key", ["../escape", "a/../../escape", "/a//b/../../../escape"])
+async def test_no_key_leads_out_of_the_folder(tmp_path, key):
+    objects = ObjectStore(Settings(object_store_url=(tmp_path / "objects").as_uri()))
+    with pytest.raises(ValueError, match="path"):
+        await objects.put(key, b"data")
+    outside = [path for path in tmp_path.rglob("*") if path.is_file() and (tmp_path / "objects") not in path.parents]
+    assert outside == []
+
+
+async def test_a_store_that_does_not_answer_can_be_tried_again():
+    options = {**S3, "endpoint": "http://127.0.0.1:9"}
+    objects = ObjectStore(Settings(object_store_url="s3://milpa", object_store_options=options))
+    for call in (objects.get("key"), objects.stream("key"), objects.put("key", b"data"), objects.delete(["key"])):
+        with pytest.raises(TransientError):
+            await call
+
+
+@pytest.mark.parametrize("url", ["nothing://x", "s3:", "ftp://host/x"])
+def test_an_address_that_is_none_is_refused(url):
+    with pytest.raises(FatalError) as refused:
+        ObjectStore(Settings(object_store_url=url))
+    assert refused.value.code == "bad_object_store"
+
+
+def test_an_option_that_the_store_does_not_know_is_refused_without_showing_secrets():
+    options = {**S3, "secret_access_key": "hush", "colour": "blue"}
+    with pytest.raises(FatalError, match="colour") as refused:
+        ObjectStore(Settings(object_store_url="s3://milpa", object_store_options=options))
+    assert "hush" not in refused.value.message

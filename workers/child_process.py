@@ -35,6 +35,7 @@ from workers.protocol import (
     frame,
 )
 from workers.solver_log import SolverLog
+from workers.waiting import is_set_within
 
 WATCH_SECONDS = 0.25
 """How often memory is looked at."""
@@ -198,7 +199,7 @@ class ChildProcess:
             pause = min(WATCH_SECONDS, max(0.0, ladder.next_at - time.monotonic()))
             if asked:
                 await asyncio.sleep(pause)
-            elif await _is_set_within(stop, pause):
+            elif await is_set_within(stop, pause):
                 asked = True
                 self._ask_to_stop()
                 ladder.asked_to_stop(time.monotonic())
@@ -241,12 +242,6 @@ class ChildProcess:
         self._line.close()
         os.close(self._control)
         self._log.close()
-
-
-async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
-    with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)
-    return event.is_set()
 
 
 def _environment(threads: int) -> dict[str, str]:

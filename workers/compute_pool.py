@@ -68,7 +68,8 @@ class ComputePool:
     async def _take(self, priority: Priority) -> ChildProcess:
         while True:
             try:
-                child = await asyncio.wait_for(self._idle[priority].get(), WAIT_SECONDS)
+                async with asyncio.timeout(WAIT_SECONDS):
+                    child = await self._idle[priority].get()
             except TimeoutError:
                 raise TransientError("no_solver_process", "No solver process could be started.") from None
             if child.usable and child not in self._retired:

@@ -1,7 +1,6 @@
 """Our claim on a running job: renewed while the database agrees, given up by our own clock when it is silent."""
 
 import asyncio
-import contextlib
 import random
 import time
 from collections.abc import Awaitable, Callable
@@ -15,6 +14,7 @@ from milpa.settings import Settings
 from storage.jobs import JobStore
 from storage.rows import ClaimRef, Heartbeat
 from storage.transaction import Database
+from workers.waiting import is_set_within
 
 PROGRESS_SECONDS = 1.0
 """The shortest time between two heartbeats that carry progress."""
@@ -105,8 +105,7 @@ class Lease:
 
     async def _next_beat(self) -> None:
         pause = min(self._beat_at + self._settings.heartbeat_seconds - time.monotonic(), self.seconds_left)
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._due.wait(), max(0.0, pause))
+        await is_set_within(self._due, pause)
         self._due.clear()
         if self._timer is not None:
             self._timer.cancel()

@@ -1,7 +1,6 @@
 """ARQ's worker as a doorbell: woken instead of polling, keeping nothing in Redis, patient when Redis is away."""
 
 import asyncio
-import contextlib
 from datetime import timedelta
 from typing import Any
 
@@ -17,6 +16,7 @@ from storage.rows import Task
 from workers.context import WorkerContext
 from workers.make_files import make_files
 from workers.run_job import run_job
+from workers.waiting import is_set_within
 
 POLL_SECONDS = 0.5
 """The fallback behind the wake-up."""
@@ -78,8 +78,7 @@ class RingWorker(Worker):
         while not draining.is_set():
             self._due.clear()
             await self._look()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._due.wait(), POLL_SECONDS)
+            await is_set_within(self._due, POLL_SECONDS)
         self.allow_pick_jobs = False
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
 

@@ -1,7 +1,8 @@
-"""A crew of real workers with short leases; each test ends with the ledger."""
+"""Crews of real workers with short leases. Each test ends with the ledger."""
 
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import UUID
 
@@ -16,7 +17,33 @@ from tests.faults.crew import Crew
 
 @pytest.fixture
 async def crew(settings: Settings, database: Database, tenant: UUID) -> AsyncIterator[Crew]:
-    """Workers to start, which are all ended with nothing left behind, and a ledger that must hold afterwards."""
+    """Workers to start and to hurt; all are ended after the test, with nothing left behind."""
+    async with _hiring(settings, database) as crew, _ledger(crew, tenant):
+        yield crew
+
+
+@pytest.fixture(scope="module")
+async def lasting_crew(settings: Settings, database: Database) -> AsyncIterator[Crew]:
+    """One worker with two slots that several tests share, because whatever they do, it must live on."""
+    async with _hiring(settings, database) as crew:
+        await crew.start(interactive_slots=2)
+        yield crew
+
+
+@pytest.fixture
+async def steady(lasting_crew: Crew, tenant: UUID) -> AsyncIterator[Crew]:
+    """The lasting crew, working for the tenant of this test. Afterwards its worker still serves."""
+    (worker,) = lasting_crew.workers
+    async with _ledger(lasting_crew, tenant):
+        yield lasting_crew
+        following = await lasting_crew.submit("answer")
+        await lasting_crew.ended(following)
+        assert lasting_crew.workers == [worker]
+        assert await lasting_crew.holder(following) is worker
+
+
+@asynccontextmanager
+async def _hiring(settings: Settings, database: Database) -> AsyncIterator[Crew]:
     quick = msgspec.structs.replace(
         settings,
         lease_seconds=2.0,
@@ -25,17 +52,22 @@ async def crew(settings: Settings, database: Database, tenant: UUID) -> AsyncIte
         interactive_slots=1,
         batch_slots=0,
         child_memory_bytes=800_000_000,
-        log_level="info",
     )
+    mute = await Database.connect(quick)
     with tempfile.TemporaryDirectory(prefix="milpa-crew-") as folder:
-        mute = await Database.connect(quick)
-        crew = Crew(quick, Path(folder), database, mute, tenant)
+        crew = Crew(quick, Path(folder), database, mute)
         try:
             yield crew
         finally:
             await crew.end()
             await mute.close()
-        report = await check_ledger(database, crew.accepted)
-        assert report.ok, report
-        for job_id in crew.accepted:
-            assert (await crew.job(job_id)).state.ended
+
+
+@asynccontextmanager
+async def _ledger(crew: Crew, tenant: UUID) -> AsyncIterator[None]:
+    crew.tenant, crew.accepted = tenant, []
+    yield
+    report = await check_ledger(crew.database, crew.accepted)
+    assert report.ok, report
+    for job_id in crew.accepted:
+        assert (await crew.job(job_id)).state.ended

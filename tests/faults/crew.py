@@ -42,7 +42,7 @@ class Worker:
         self.pid = self._process.pid
 
     async def ready(self) -> None:
-        await until(self._doorway.ready, lambda: self.said())
+        await until(self._doorway.ready, self.said)
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
@@ -69,26 +69,27 @@ class Worker:
 class Crew:
     """The workers of one test, and the database that they work for."""
 
-    def __init__(self, settings: Settings, folder: Path, database: Database, mute: Database, tenant: UUID) -> None:
+    tenant: UUID
+
+    def __init__(self, settings: Settings, folder: Path, database: Database, mute: Database) -> None:
         self._settings = settings
         self._folder = folder
-        self._started: list[Worker] = []
+        self.workers: list[Worker] = []
         self.database = database
         self.mute = mute
-        self.tenant = tenant
         self.accepted: list[UUID] = []
 
     async def start(self, **changes: Any) -> Worker:
         """Start a worker and wait until it serves."""
-        worker = Worker(msgspec.structs.replace(self._settings, **changes), self._folder, len(self._started))
-        self._started.append(worker)
+        worker = Worker(msgspec.structs.replace(self._settings, **changes), self._folder, len(self.workers))
+        self.workers.append(worker)
         await worker.ready()
         return worker
 
     async def end(self) -> None:
         """End all workers. No solver process may be left of any."""
-        await asyncio.gather(*(worker.end() for worker in self._started))
-        await until(lambda: not list(solvers_of(*self._started)), lambda: "orphan solver processes")
+        await asyncio.gather(*(worker.end() for worker in self.workers))
+        await until(lambda: not list(solvers_of(*self.workers)), lambda: "orphan solver processes")
 
     async def submit(
         self, act: str, *, limit: float = 30.0, batch: bool = False, silent: bool = False, **problem: Any
@@ -119,7 +120,7 @@ class Crew:
         held_by = (await self.job(job_id)).worker_id
         async with self.database.fleet() as fleet:
             names = {row.id: row.name for row in await fleet.workers.list()}
-        return next(worker for worker in self._started if names[held_by].endswith(f":{worker.pid}"))
+        return next(worker for worker in self.workers if names[held_by].endswith(f":{worker.pid}"))
 
     async def events(self, job_id: UUID) -> list[JobEvent]:
         async with self.database.transaction(self.tenant) as tenant:
@@ -151,7 +152,7 @@ class Crew:
         return dict(msgspec.json.decode(payload)["solution"])
 
     def said(self) -> str:
-        return "\n".join(worker.said() for worker in self._started)
+        return "\n".join(worker.said() for worker in self.workers)
 
 
 def solvers_of(*workers: Worker) -> Iterator[psutil.Process]:

@@ -14,7 +14,7 @@ import pytest
 from milpa.errors import FatalError
 from milpa.jobs import FileFormat, JobProgress, Priority
 from milpa.settings import Settings
-from workers.child_process import Ended
+from workers.child_process import ChildProcess, Ended
 from workers.compute_pool import ComputePool
 from workers.protocol import Blame, Failed, Limits, Render, Rendered, Solve, Solved
 
@@ -275,6 +275,33 @@ async def test_cancelling_kills_the_child(pool: ComputePool) -> None:
         await work
     await gone(before)
     assert await pid(pool) != before
+
+
+@pytest.mark.parametrize("ticks", range(4))
+async def test_a_cancel_in_the_moment_a_child_is_handed_over_is_not_lost(
+    pool: ComputePool, monkeypatch: pytest.MonkeyPatch, ticks: int
+) -> None:
+    loop, idle = asyncio.get_running_loop(), pool._idle[Priority.INTERACTIVE]
+    hand_over = idle.put_nowait
+
+    def cancel(ticks_left: int) -> None:
+        loop.call_soon(cancel, ticks_left - 1) if ticks_left else waiting.cancel()
+
+    def hand_over_and_cancel(child: ChildProcess) -> None:
+        hand_over(child)
+        monkeypatch.undo()
+        cancel(ticks)
+
+    first = asyncio.create_task(compute(pool, task("answer", seconds=0.1)))
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(compute(pool, task("hang")))
+    await asyncio.sleep(0)
+    monkeypatch.setattr(idle, "put_nowait", hand_over_and_cancel)
+    await first
+    await asyncio.wait({waiting}, timeout=5)
+    ended = waiting.done()
+    waiting.cancel()
+    assert ended
 
 
 async def test_a_child_sees_no_secret_of_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:

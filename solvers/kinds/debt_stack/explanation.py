@@ -60,7 +60,7 @@ def explain_infeasible(parts: Funding, limits: SolveLimits) -> Explanation:
 
 def _constraint(cost: float, field: Field, activity: float | None, price: Price | None) -> ConstraintReport:
     """Report a constraint; price: None where it is not in force, as of a tranche that is not drawn."""
-    slack = None if activity is None or price is None else field.relax * (field.limit - activity)
+    slack = None if activity is None or price is None else 0.0 + field.relax * (field.limit - activity)
     scale = cost if field.unit is Unit.MONEY else 1.0
     exact = price is not None and not field.is_coefficient
     return ConstraintReport(

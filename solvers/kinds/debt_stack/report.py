@@ -1,53 +1,61 @@
 """What to show of a funding: the stack, a term sheet to sign, cover by scenario, and how the debt is repaid."""
 
-from solvers.kinds.debt_stack.problem import EXPECTED, Problem, Solution, Source, Tranche
+from solvers.kinds.debt_stack.fields import fields_of
+from solvers.kinds.debt_stack.problem import EXPECTED, DscrScope, Problem, Solution, Source, Tranche
 from solvers.kinds.debt_stack.terms import scenarios_of
 from solvers.report import Cell, Chart, Column, Fact, Mark, Report, Table, Unit
 from solvers.result import SolveResult
 
 Row = tuple[Cell, ...]
+_LINE = "_" * 28
+_MONEY_STEP, _SHARE_STEP = 1000, 0.01
 
 
 def describe(problem: Problem, result: SolveResult[Solution]) -> Report:
     """Return what a reader should see of one funding, or of why there is none."""
     solution = result.solution
-    if solution is None:
-        return _without_answer(problem, result)
     return Report(
         title="Debt stack",
         subtitle=f"Term sheet: funding a purchase of {problem.purchase_price:,.0f} {problem.currency}",
         currency=problem.currency,
-        facts=_facts(problem, solution),
+        facts=[] if solution is None else _facts(problem, solution),
         sentences=result.explanation.sentences,
-        tables=[
-            _terms(problem, solution),
-            _uses(solution),
-            _cover(problem, solution),
-            _signatures(problem, solution),
-            _stack(problem, solution),
-            _amortization(problem, solution),
-        ],
-        charts=_charts(problem, solution),
-        hidden_tables=["stack", "amortization"],
+        tables=_without_answer(problem, result) if solution is None else _tables(problem, result, solution),
+        charts=[] if solution is None else _charts(problem, solution),
+        front=[] if solution is None else ["terms", "uses", "dscr", "signatures"],
+        hidden_tables=[] if solution is None else ["stack", "amortization"],
     )
 
 
-def _without_answer(problem: Problem, result: SolveResult[Solution]) -> Report:
-    columns = [
-        Column(name="repair", label="What would make it possible"),
-        Column(name="cost", label="By how much", unit=Unit.NUMBER),
+def _tables(problem: Problem, result: SolveResult[Solution], solution: Solution) -> list[Table]:
+    return [
+        _terms(problem, solution),
+        _uses(solution),
+        _cover(problem, solution),
+        _signatures(problem, solution),
+        *_limits(problem, result),
+        _what_ifs(result),
+        _stack(problem, solution),
+        _amortization(problem, solution),
     ]
-    rows: list[Row] = [(repair.label, repair.cost) for repair in result.explanation.repairs]
-    return Report(
-        title="Debt stack",
-        subtitle=f"No funding found for a purchase of {problem.purchase_price:,.0f} {problem.currency}",
-        currency=problem.currency,
-        facts=[Fact(name="outcome", label="Outcome", value=result.status.value, unit=Unit.TEXT)],
-        sentences=result.explanation.sentences,
-        tables=[Table(name="repairs", title="Repairs that were solved and work", columns=columns, rows=rows)]
-        if rows
-        else [],
+
+
+def _without_answer(problem: Problem, result: SolveResult[Solution]) -> list[Table]:
+    labels = {field.name: field.label for field in fields_of(problem)}
+    conflicts = Table(
+        name="conflicts",
+        title="What can't hold together",
+        columns=[Column(name="constraint", label="Limit")],
+        rows=[(labels[name],) for name in result.explanation.conflicts],
     )
+    repairs = Table(
+        name="repairs",
+        title="What would help",
+        columns=[Column(name="label", label="Change"), Column(name="cost", label="By how much", unit=Unit.NUMBER)],
+        rows=[(repair.label, repair.cost) for repair in result.explanation.repairs],
+        note="Each alone was solved and works.",
+    )
+    return [table for table in (conflicts, repairs) if table.rows]
 
 
 def _facts(problem: Problem, solution: Solution) -> list[Fact]:
@@ -155,17 +163,14 @@ def _uses(solution: Solution) -> Table:
 
 
 def _cover(problem: Problem, solution: Solution) -> Table:
-    """Income and service are shown as the covenant reads them: service = income ÷ cover."""
     scenarios = scenarios_of(problem)
     mean = sum(scenario.weight * scenario.noi_factor for scenario in scenarios)
-    entries: list[tuple[str, float | None, float | None, float]] = [
-        (one.name, one.weight, one.index_rate, problem.noi_annual * one.noi_factor) for one in scenarios
-    ]
-    entries.append((EXPECTED, None, None, problem.noi_annual * mean))
-    rows: list[Row] = [
-        (name, weight, index, income, solution.dscr[name], problem.min_dscr) for name, weight, index, income in entries
-    ]
-    tested = "in every scenario" if problem.dscr_scope == "every_scenario" else "in the mean over the scenarios"
+    entries = [(one.name, one.weight, one.index_rate, problem.noi_annual * one.noi_factor) for one in scenarios]
+    rows: list[Row] = []
+    for name, weight, index, income in [*entries, (EXPECTED, None, None, problem.noi_annual * mean)]:
+        ratio = solution.dscr[name]
+        rows.append((name, weight, index, income, income / ratio if ratio else None, ratio, problem.min_dscr))
+    tested = "in every scenario" if problem.dscr_scope is DscrScope.EVERY_SCENARIO else "in the mean over the scenarios"
     return Table(
         name="dscr",
         title="Debt service cover",
@@ -173,12 +178,14 @@ def _cover(problem: Problem, solution: Solution) -> Table:
             Column(name="scenario", label="Scenario"),
             Column(name="weight", label="Weight", unit=Unit.SHARE),
             Column(name="index_rate", label="Index", unit=Unit.SHARE),
-            Column(name="income", label="Net operating income", unit=Unit.MONEY),
+            Column(name="income", label="Income a year", unit=Unit.MONEY),
+            Column(name="service", label="Debt service a year", unit=Unit.MONEY),
             Column(name="dscr", label="Cover", unit=Unit.RATIO),
             Column(name="covenant", label="Covenant", unit=Unit.RATIO),
         ],
         rows=rows,
         note=f"The covenant is tested {tested}.",
+        formulas={"dscr": "{income} / {service}"} if all(row[4] for row in rows) else {},
     )
 
 
@@ -189,12 +196,58 @@ def _signatures(problem: Problem, solution: Solution) -> Table:
         title="Signatures",
         columns=[
             Column(name="party", label="Party"),
-            Column(name="name", label="Name"),
             Column(name="place_date", label="Place and date"),
-            Column(name="signature", label="Signature"),
+            Column(name="signature", label="Name and signature"),
         ],
-        rows=[(party, "", "", "") for party in parties],
+        rows=[(party, _LINE, _LINE) for party in parties],
         note="Indicative terms; they bind nobody until a facility agreement is signed.",
+    )
+
+
+def _limits(problem: Problem, result: SolveResult[Solution]) -> list[Table]:
+    """Return the limits that are amounts and those that are shares or ratios, each with a price for a readable step."""
+    named = zip(fields_of(problem), result.explanation.constraints, strict=True)
+    amounts: list[Row] = []
+    shares: list[Row] = []
+    for field, one in named:
+        is_amount = field.unit is Unit.MONEY
+        price = None if one.shadow_price is None else one.shadow_price * (_MONEY_STEP if is_amount else _SHARE_STEP)
+        row: Row = (one.label, one.activity, one.limit, one.slack, price, one.valid_from, one.valid_to)
+        (amounts if is_amount else shares).append(row)
+    return [
+        _limit_table("amount_limits", "What limits in money are worth", f"{_MONEY_STEP:,} more", Unit.MONEY, amounts),
+        _limit_table("share_limits", "What shares and ratios are worth", f"{_SHARE_STEP} more", Unit.RATIO, shares),
+    ]
+
+
+def _limit_table(name: str, title: str, step: str, unit: Unit, rows: list[Row]) -> Table:
+    return Table(
+        name=name,
+        title=title,
+        columns=[
+            Column(name="label", label="Limit"),
+            Column(name="activity", label="Used", unit=unit),
+            Column(name="limit", label="Limit", unit=unit),
+            Column(name="slack", label="Left", unit=unit),
+            Column(name="price", label=f"{step} costs a year", unit=Unit.MONEY),
+            Column(name="valid_from", label="Exact from", unit=unit),
+            Column(name="valid_to", label="Exact to", unit=unit),
+        ],
+        rows=rows,
+        note="Parts of one field (cover by scenario) add up. No end given: there is none, or exact only at first.",
+    )
+
+
+def _what_ifs(result: SolveResult[Solution]) -> Table:
+    return Table(
+        name="what_if",
+        title="What would pay",
+        columns=[
+            Column(name="label", label="Change"),
+            Column(name="expected_change", label="Cost a year", unit=Unit.MONEY),
+        ],
+        rows=[(change.label, change.expected_change) for change in result.explanation.what_if],
+        note="Each was solved.",
     )
 
 

@@ -85,4 +85,7 @@ def _worth(problem: Problem, field: Field, one: ConstraintReport) -> str:
 
 def _range(problem: Problem, field: Field, one: ConstraintReport) -> str:
     end, towards = (one.valid_to, "up to") if field.relax > 0 else (one.valid_from, "down to")
-    return "" if end is None else f", {towards} {value_in_words(problem, field, end)}"
+    if end is None:
+        return ""
+    rounded = money(end, problem.currency) if field.unit is Unit.MONEY else f"{100 * end:.2f} %"
+    return f", {towards} {rounded}"

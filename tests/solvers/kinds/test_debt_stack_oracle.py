@@ -43,7 +43,9 @@ def sets_of(problem: Problem) -> Iterator[set[int]]:
     return map(set, chain.from_iterable(combinations(bound, size) for size in range(len(bound) + 1)))
 
 
-def least_cost_without(problem: Problem, undrawn: set[int], names: set[str] | None = None) -> float | None:
+def least_cost_without(  # noqa: C901 (one program, written down once, from top to bottom)
+    problem: Problem, undrawn: set[int], names: set[str] | None = None
+) -> float | None:
     """The linear program in which some tranches stay undrawn and all others meet their conditions.
 
     Money is in units of the purchase's cost. names: the constraints that have to hold; None: all, at the least cost.

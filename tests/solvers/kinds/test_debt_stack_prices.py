@@ -105,7 +105,14 @@ def test_the_price_of_cover_is_shared_out_among_the_scenarios_that_bind() -> Non
             "min_dscr": 1.5,
             "equity": {"cost_rate": 0.12},
             "tranches": [
-                {"id": "a", "seniority": 1, "rate_type": "floating", "spread": 0.03, "max_amount": 9e5, "term_years": 5},
+                {
+                    "id": "a",
+                    "seniority": 1,
+                    "rate_type": "floating",
+                    "spread": 0.03,
+                    "max_amount": 9e5,
+                    "term_years": 5,
+                },
                 {"id": "b", "seniority": 1, "rate_type": "fixed", "rate": 0.07, "max_amount": 9e5, "term_years": 5},
             ],
             "scenarios": [
@@ -234,9 +241,13 @@ def test_a_tranche_that_is_not_drawn_says_what_drawing_it_would_add() -> None:
     (cost,) = result.explanation.reduced_costs
     assert cost.id == "dear"
     assert result.objective is not None
-    forced = msgspec.structs.replace(problem, tranches=[*problem.tranches[:3], msgspec.structs.replace(dear, rate=0.125 - cost.value - 1e-6)])
+    forced = msgspec.structs.replace(
+        problem, tranches=[*problem.tranches[:3], msgspec.structs.replace(dear, rate=0.125 - cost.value - 1e-6)]
+    )
     assert solved(forced).objective < result.objective
-    almost = msgspec.structs.replace(problem, tranches=[*problem.tranches[:3], msgspec.structs.replace(dear, rate=0.125 - cost.value + 1e-6)])
+    almost = msgspec.structs.replace(
+        problem, tranches=[*problem.tranches[:3], msgspec.structs.replace(dear, rate=0.125 - cost.value + 1e-6)]
+    )
     assert solved(almost).objective == pytest.approx(result.objective, rel=1e-12)
 
 

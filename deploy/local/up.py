@@ -28,8 +28,10 @@ def up(folders: DataDir, host: str, port: int, workers: int, console: Console) -
 @contextmanager
 def interruptible(console: Console) -> Iterator[None]:
     """Let SIGTERM and a closed terminal end what is inside as Ctrl-C does, and say so at the end."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup sets it
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt:

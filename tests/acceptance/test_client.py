@@ -40,7 +40,7 @@ def test_a_job_from_submit_to_its_files(client: Client, tmp_path: Path) -> None:
 
 def test_one_key_makes_one_job(client: Client) -> None:
     problem = client.example(KIND)
-    first, second = (client.submit(KIND, problem, idempotency_key="the same key") for _ in range(2))
+    first, second = (client.submit(KIND, problem, idempotency_key="the-same-key") for _ in range(2))
     assert first.id == second.id
 
 

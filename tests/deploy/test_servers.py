@@ -114,7 +114,7 @@ async def test_servers_start_below_a_folder_that_only_root_may_enter() -> None:
 
 async def test_data_outlives_a_stop_and_two_kills() -> None:
     with temporary_folder() as folder:
-        servers = Servers(DataDir(folder))
+        servers = Servers(DataDir(folder), durable=False)
         for turn in range(3):
             servers.start()
             await fetch(servers, "CREATE TABLE IF NOT EXISTS kept (turn int)")
@@ -164,7 +164,7 @@ def test_a_data_directory_that_cannot_be_made_is_the_callers_error(tmp_path: Pat
 
 async def test_a_lock_file_of_a_killed_server_whose_number_is_taken_again_is_no_obstacle() -> None:
     with temporary_folder() as folder:
-        servers = Servers(DataDir(folder))
+        servers = Servers(DataDir(folder), durable=False)
         servers.start()
         pid_file = servers.folders.postgres / "postmaster.pid"
         kill(servers)

@@ -29,7 +29,7 @@ class JobState(StrEnum):
 
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
     {
-        JobState.SCHEDULED: frozenset({JobState.QUEUED, JobState.CANCELLED}),
+        JobState.SCHEDULED: frozenset({JobState.QUEUED, JobState.CANCELLED, JobState.SUCCEEDED}),
         JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.FAILED, JobState.SUCCEEDED}),
         JobState.RUNNING: frozenset({JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}),
         JobState.SUCCEEDED: frozenset(),
@@ -37,7 +37,7 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
         JobState.CANCELLED: frozenset(),
     }
 )
-"""Every legal step. A queued job ends without running when it is cancelled, stopped (succeeded, `no_solution`) or
+"""Every legal step. A waiting job ends without running when it is cancelled, stopped (succeeded, `no_solution`) or
 poisoned (failed)."""
 
 

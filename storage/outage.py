@@ -1,4 +1,4 @@
-"""Telling what passes (PostgreSQL away, overloaded, or in conflict) from what is wrong."""
+"""Telling what passes (PostgreSQL away, overloaded, or in conflict) from what the caller or we got wrong."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,10 +7,12 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from milpa.errors import TransientError
+from milpa.errors import TransientError, UsageError
 
 _PASSING_STATES = ("08", "53", "57", "40", "25P03", "55P03")
 """SQLSTATE prefixes: connection, resources, operator's shutdown, conflict, timeouts."""
+
+_NOT_A_CHARACTER = "22021"
 
 _PASSING_ERRORS = (
     PoolTimeoutError,
@@ -23,13 +25,18 @@ _PASSING_ERRORS = (
 
 @contextmanager
 def told_apart(*also: type[Exception]) -> Iterator[None]:
-    """Raise TransientError (`database_unavailable`) for what passes, and for the errors `also` named."""
+    """Raise TransientError (`database_unavailable`) for what passes, and for the errors `also` named.
+
+    UsageError (`bad_text`): a text holds the character U+0000, which PostgreSQL keeps in no text.
+    """
     try:
         yield
     except DBAPIError as error:
-        if not _passes(error):
-            raise
-        raise unavailable() from error
+        if _passes(error):
+            raise unavailable() from error
+        if _state(error) == _NOT_A_CHARACTER:
+            raise UsageError("bad_text", "A text holds the character U+0000, which can't be stored.") from None
+        raise
     except (*_PASSING_ERRORS, *also) as error:
         raise unavailable() from error
 
@@ -40,5 +47,9 @@ def unavailable() -> TransientError:
 
 
 def _passes(error: DBAPIError) -> bool:
-    state = getattr(error.orig, "sqlstate", None) or ""
-    return error.connection_invalidated or isinstance(error, InterfaceError) or state.startswith(_PASSING_STATES)
+    passes = error.connection_invalidated or isinstance(error, InterfaceError)
+    return passes or _state(error).startswith(_PASSING_STATES)
+
+
+def _state(error: DBAPIError) -> str:
+    return getattr(error.orig, "sqlstate", None) or ""

@@ -1,6 +1,7 @@
 """Tenants and their API keys: `mlp_<prefix>_<secret>`, of which only a keyed hash is stored."""
 
 import hmac
+import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
@@ -14,6 +15,8 @@ from storage.rows import ApiKeyRow, NewApiKey, Role, TenantRow
 from storage.session import Session, read
 
 LOCAL = "local"
+
+_KEY_FORM = re.compile(r"mlp_(?P<prefix>[0-9a-f]+)_[0-9a-f]+$")
 
 _CREATE = text("""
 INSERT INTO tenants (id, name, max_running) VALUES (:id, :name, :max_running) ON CONFLICT (name) DO NOTHING RETURNING *
@@ -97,8 +100,8 @@ class TenantStore:
 
     async def authenticate(self, secret: str) -> ApiKeyRow | None:
         """Return the key with this secret if it is good now, else None."""
-        kind, _, rest = secret.partition("_")
-        row = await self._session.first(_GOOD_KEY, prefix=rest.partition("_")[0]) if kind == "mlp" else None
+        form = _KEY_FORM.match(secret)
+        row = form and await self._session.first(_GOOD_KEY, prefix=form["prefix"])
         if row is None or not hmac.compare_digest(row["key_hash"], self._hash(secret)):
             return None
         if row["note_use"]:

@@ -87,6 +87,19 @@ async def test_a_job_for_a_time_gone_by_is_queued_at_once(database, tenant):
     assert job.state is JobState.QUEUED
 
 
+@pytest.mark.parametrize("given", [{"name": "a\0b"}, {"tags": ["\0"]}, {"idempotency": Idempotency("\0", b"")}])
+async def test_a_text_that_can_not_be_stored_is_the_callers_error(database, tenant, given):
+    with pytest.raises(UsageError) as refused:
+        await submit(database, tenant, **given)
+    assert refused.value.code == "bad_text"
+
+
+async def test_a_problem_may_hold_any_character_and_its_warnings_too(database, tenant):
+    job = await submit(database, tenant, input=b'{"id":"\\u0000"}', warnings=[{"message": "deal a\0b"}])
+    assert job.warnings == [{"message": "deal a\ufffdb"}]
+    assert await payload(database, job, "input") == b'{"id":"\\u0000"}'
+
+
 # Idempotency
 
 

@@ -1,0 +1,377 @@
+"""The store against a model: whatever is done to jobs in whatever order, their rows are what the rules say."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+from hypothesis.stateful import run_state_machine_as_test as run_machine
+
+from milpa.errors import UsageError
+from milpa.jobs import EventType, JobError, JobProgress, JobState, Outcome, Priority, may_become
+from milpa.settings import Settings
+from storage.ledger import check_ledger
+from storage.rows import ClaimRef, Ending, Idempotency, Ring
+from storage.transaction import Database
+from tests.storage.conftest import TABLES
+from tests.storage.steps import LEASE, WORKER, add_tenant, add_worker, admit, new_file, new_job
+
+SLOTS = {Priority.INTERACTIVE: 2, Priority.BATCH: 1}
+CAPS = (None, 1)
+"""`max_running` of the two tenants."""
+
+
+@dataclass
+class Model:
+    """What the rules say of one job."""
+
+    tenant: UUID
+    priority: Priority
+    body: bytes
+    state: JobState = JobState.QUEUED
+    attempt: int = 0
+    dispatch_no: int = 1
+    error_count: int = 0
+    crash_count: int = 0
+    rung: bool = False
+    alive: bool = False
+    stop: bool = False
+    cancel: bool = False
+    outcome: Outcome | None = None
+    log: list[str] = field(default_factory=lambda: ["queued"])
+
+    def become(self, state: JobState, told: str | None = None, outcome: Outcome | None = None) -> None:
+        assert may_become(self.state, state), f"the model itself must obey: {self.state} to {state}"
+        self.state, self.alive, self.outcome = state, False, outcome
+        self.log.append(told or state.value)
+
+    def go_back(self, told: str, *, errors: int = 0, crashes: int = 0) -> None:
+        self.error_count, self.crash_count = self.error_count + errors, self.crash_count + crashes
+        self.dispatch_no, self.rung = self.dispatch_no + 1, False
+        if self.cancel:
+            self.become(JobState.CANCELLED)
+        elif (errors and self.error_count >= 3) or (crashes and self.crash_count >= 3):
+            self.become(JobState.FAILED)
+        elif self.stop:
+            self.become(JobState.SUCCEEDED, outcome=Outcome.NO_SOLUTION)
+        else:
+            self.become(JobState.QUEUED, told)
+
+    def holds(self, ref: ClaimRef) -> bool:
+        return self.state is JobState.RUNNING and self.alive and self.attempt == ref.attempt
+
+
+class JobsMachine(RuleBasedStateMachine):
+    """Every verb of the store, on jobs of two tenants, with attempts and rings that may be stale."""
+
+    run: Callable[[Coroutine[Any, Any, Any]], Any]
+    database: Database
+    owner: asyncpg.Connection
+
+    jobs = Bundle("jobs")
+    attempts = Bundle("attempts")
+    rings = Bundle("rings")
+
+    @initialize()
+    def start(self) -> None:
+        self.run(self.owner.execute(f"TRUNCATE {TABLES}"))
+        self.tenants = [self.run(add_tenant(self.database, cap)) for cap in CAPS]
+        self.run(add_worker(self.database, SLOTS[Priority.INTERACTIVE], SLOTS[Priority.BATCH]))
+        self.models: dict[UUID, Model] = {}
+        self.keys: dict[tuple[UUID, str], tuple[bytes, UUID]] = {}
+
+    def do(self, job: UUID, act: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
+        """Act on the jobs of the tenant whose job this is."""
+
+        async def transact() -> Any:
+            async with self.database.transaction(self.models[job].tenant) as tx:
+                return await act(tx.jobs)
+
+        return self.run(transact())
+
+    # Making jobs
+
+    @rule(target=jobs, tenant=st.integers(0, 1), priority=st.sampled_from(Priority), body=st.sampled_from([b"a", b"b"]))
+    def submit(self, tenant: int, priority: Priority, body: bytes) -> Any:
+        return self.made(self.tenants[tenant], priority, body)
+
+    @rule(target=jobs, tenant=st.integers(0, 1))
+    def submit_for_later(self, tenant: int) -> Any:
+        later = datetime.now(UTC) + timedelta(hours=1)
+        job = self.made(self.tenants[tenant], Priority.BATCH, b"later", run_at=later)
+        self.models[job].state, self.models[job].log = JobState.SCHEDULED, []
+        return job
+
+    @rule(target=jobs, key=st.sampled_from("xy"), body=st.sampled_from([b"a", b"b"]))
+    def submit_with_key(self, key: str, body: bytes) -> Any:
+        tenant = self.tenants[0]
+        used = self.keys.get((tenant, key))
+        new = new_job(input=body, idempotency=Idempotency(key, body))
+        if used is None:
+            job = self.made(tenant, Priority.INTERACTIVE, body, idempotency=Idempotency(key, body))
+            self.keys[tenant, key] = (body, job)
+            return job
+        if used[0] != body:
+            with pytest.raises(UsageError, match="another body"):
+                self.run(self.submit_one(tenant, new))
+            return multiple()
+        again = self.run(self.submit_one(tenant, new))
+        assert (again.job.id, again.replayed) == (used[1], True)
+        return multiple()
+
+    @rule(target=jobs, tenant=st.integers(0, 1), body=st.sampled_from([b"a", b"b"]))
+    def submit_with_reuse(self, tenant: int, body: bytes) -> Any:
+        reusable = any(
+            (other.tenant, other.body, other.state, other.outcome)
+            == (self.tenants[tenant], body, JobState.SUCCEEDED, Outcome.OPTIMAL)
+            for other in self.models.values()
+        )
+        job = self.made(self.tenants[tenant], Priority.INTERACTIVE, body, reuse=True)
+        if reusable:
+            self.models[job].become(JobState.SUCCEEDED, outcome=Outcome.OPTIMAL)
+        return job
+
+    @rule(target=jobs, job=jobs)
+    def resubmit(self, job: UUID) -> Any:
+        if job not in self.models:
+            return multiple()
+        model = self.models[job]
+        if model.state not in {JobState.FAILED, JobState.CANCELLED}:
+            with pytest.raises(UsageError):
+                self.do(job, lambda jobs: jobs.resubmit(job))
+            return multiple()
+        again = self.do(job, lambda jobs: jobs.resubmit(job))
+        self.models[again.id] = Model(model.tenant, model.priority, model.body)
+        return again.id
+
+    async def submit_one(self, tenant: UUID, new: Any) -> Any:
+        async with self.database.transaction(tenant) as tx:
+            return await tx.jobs.submit(new)
+
+    def made(self, tenant: UUID, priority: Priority, body: bytes, **more: Any) -> UUID:
+        submitted = self.run(self.submit_one(tenant, new_job(input=body, priority=priority, **more)))
+        assert not submitted.replayed
+        self.models[submitted.job.id] = Model(tenant, priority, body)
+        return submitted.job.id
+
+    # Ringing
+
+    @rule(target=rings)
+    def admit(self) -> Any:
+        rung = self.run(admit(self.database))
+        for ring in rung:
+            model = self.models[ring.job_id]
+            assert (model.state, model.rung, model.dispatch_no) == (JobState.QUEUED, False, ring.dispatch_no)
+            assert (model.tenant, model.priority) == (ring.tenant_id, ring.priority)
+            model.rung = True
+        self.check_depth()
+        return multiple(*rung)
+
+    def check_depth(self) -> None:
+        """No queue too deep, no tenant over its cap, and nobody waits who could be rung."""
+        outstanding = [model for model in self.models.values() if model.rung and not model.state.ended]
+        depth = Counter(model.priority for model in outstanding)
+        running = Counter(model.tenant for model in outstanding)
+        caps = dict(zip(self.tenants, CAPS, strict=True))
+        for model in self.models.values():
+            if model.state is JobState.QUEUED and not model.rung:
+                cap = caps[model.tenant]
+                assert depth[model.priority] >= 2 * SLOTS[model.priority] or (
+                    cap is not None and running[model.tenant] >= cap
+                ), "nobody waits who could be rung"
+
+    @rule(ring=consumes(rings))
+    def lose_ring(self, ring: Ring) -> None:
+        async def unring() -> int:
+            async with self.database.fleet() as fleet:
+                return await fleet.jobs.unring([ring])
+
+        model = self.models.get(ring.job_id)
+        lost = model is not None and model.state is JobState.QUEUED and model.dispatch_no == ring.dispatch_no
+        lost = lost and model.rung
+        assert self.run(unring()) == lost
+        if lost:
+            model.rung, model.dispatch_no = False, model.dispatch_no + 1
+
+    @rule()
+    def time_comes(self) -> None:
+        async def start_due() -> int:
+            await self.owner.execute("UPDATE jobs SET run_at = now() WHERE state = 'scheduled'")
+            async with self.database.fleet() as fleet:
+                return await fleet.jobs.start_due()
+
+        due = [model for model in self.models.values() if model.state is JobState.SCHEDULED]
+        assert self.run(start_due()) == len(due)
+        for model in due:
+            model.become(JobState.QUEUED)
+
+    # Attempts
+
+    @rule(target=attempts, ring=rings)
+    def claim(self, ring: Ring) -> Any:
+        return self.claimed(ring.job_id, ring.dispatch_no)
+
+    @rule(target=attempts, job=jobs)
+    def claim_without_a_ring(self, job: UUID) -> Any:
+        return self.claimed(job, self.models[job].dispatch_no) if job in self.models else multiple()
+
+    def claimed(self, job: UUID, dispatch_no: int) -> Any:
+        if job not in self.models:
+            return multiple()
+        model = self.models[job]
+        claim = self.do(job, lambda jobs: jobs.claim(job, dispatch_no, WORKER, LEASE))
+        if model.state is not JobState.QUEUED or model.dispatch_no != dispatch_no:
+            assert claim is None
+            return multiple()
+        assert claim.input == model.body
+        model.become(JobState.RUNNING, "started")
+        model.attempt, model.alive, model.rung = model.attempt + 1, True, True
+        assert claim.ref == ClaimRef(model.tenant, job, model.attempt)
+        return claim.ref
+
+    @rule(ref=attempts)
+    def heartbeat(self, ref: ClaimRef) -> None:
+        if ref.job_id in self.models:
+            model = self.models[ref.job_id]
+            beat = self.do(ref.job_id, lambda jobs: jobs.heartbeat(ref, LEASE, JobProgress(phase="solve")))
+            assert (beat and (beat.stop, beat.cancel)) == ((model.stop, model.cancel) if model.holds(ref) else None)
+
+    @rule(ref=attempts, state=st.sampled_from([JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED]))
+    def finish(self, ref: ClaimRef, state: JobState) -> None:
+        if ref.job_id not in self.models:
+            return
+        model, good = self.models[ref.job_id], state is JobState.SUCCEEDED
+        outcome = Outcome.OPTIMAL if good else None
+        files = [new_file(ref)] if good else []
+        ending = Ending(state=state, outcome=outcome, result=b"{}" if good else None, log=b"log", files=files)
+        assert self.do(ref.job_id, lambda jobs: jobs.finish(ref, ending)) == model.holds(ref)
+        if model.holds(ref) and model.cancel:
+            model.become(JobState.CANCELLED)
+        elif model.holds(ref):
+            model.log += ["file"] * len(files)
+            model.become(state, outcome=outcome)
+
+    @rule(ref=attempts)
+    def retry(self, ref: ClaimRef) -> None:
+        self.gone_back(ref, lambda jobs: jobs.retry(ref, JobError("away", "Away."), 0), "retrying", errors=1)
+
+    @rule(ref=attempts)
+    def crash(self, ref: ClaimRef) -> None:
+        self.gone_back(ref, lambda jobs: jobs.crash(ref), "retrying", crashes=1)
+
+    @rule(ref=attempts)
+    def release(self, ref: ClaimRef) -> None:
+        self.gone_back(ref, lambda jobs: jobs.release(ref), "queued")
+
+    def gone_back(self, ref: ClaimRef, act: Any, told: str, **counts: int) -> None:
+        if ref.job_id in self.models:
+            model = self.models[ref.job_id]
+            assert self.do(ref.job_id, act) == model.holds(ref)
+            if model.holds(ref):
+                model.go_back(told, **counts)
+
+    @rule(job=jobs)
+    def lease_expires(self, job: UUID) -> None:
+        self.run(
+            self.owner.execute(
+                "UPDATE jobs SET lease_until = now() - interval '1 second' WHERE id = $1 AND state = 'running'", job
+            )
+        )
+        if job in self.models:
+            self.models[job].alive = False
+
+    @rule()
+    def rescue(self) -> None:
+        async def rescue() -> Any:
+            async with self.database.fleet() as fleet:
+                return await fleet.jobs.rescue()
+
+        dead = {job: model for job, model in self.models.items() if model.state is JobState.RUNNING and not model.alive}
+        assert {job.id for job in self.run(rescue())} == set(dead)
+        for model in dead.values():
+            model.go_back("rescued", crashes=1)
+
+    # Asking to end
+
+    @rule(job=jobs, asked=st.sampled_from(["stop", "cancel"]))
+    def ask_to_end(self, job: UUID, asked: str) -> None:
+        if job not in self.models:
+            return
+        model = self.models[job]
+        if model.state.ended:
+            with pytest.raises(UsageError, match="ended already"):
+                self.do(job, lambda jobs: getattr(jobs, f"request_{asked}")(job))
+            return
+        self.do(job, lambda jobs: getattr(jobs, f"request_{asked}")(job))
+        setattr(model, asked, True)
+        if model.state is not JobState.RUNNING:
+            good = asked == "stop"
+            model.become(*(JobState.SUCCEEDED, None, Outcome.NO_SOLUTION) if good else (JobState.CANCELLED,))
+
+    @rule(job=jobs)
+    def delete(self, job: UUID) -> None:
+        if job not in self.models:
+            return
+        if not self.models[job].state.ended:
+            with pytest.raises(UsageError, match="not ended"):
+                self.do(job, lambda jobs: jobs.delete(job))
+            return
+        self.do(job, lambda jobs: jobs.delete(job))
+        del self.models[job]
+        self.keys = {key: used for key, used in self.keys.items() if used[1] != job}
+
+    # What must always hold
+
+    @invariant()
+    def rows_are_what_the_model_says(self) -> None:
+        rows = self.run(
+            self.owner.fetch(
+                """
+                SELECT id, tenant_id, state, attempt, dispatch_no, error_count, crash_count, outcome, last_seq,
+                    rung_at IS NOT NULL AS rung, coalesce(lease_until > now(), false) AS alive,
+                    ARRAY(SELECT type FROM job_events WHERE job_id = id ORDER BY seq) AS log
+                FROM jobs
+                """
+            )
+        )
+        assert {row["id"] for row in rows} == set(self.models)
+        for row in rows:
+            model = self.models[row["id"]]
+            for name in ("state", "attempt", "dispatch_no", "error_count", "crash_count", "outcome", "alive", "log"):
+                assert row[name] == getattr(model, name), (name, dict(row), model)
+            assert row["last_seq"] == len(model.log)
+            if not model.state.ended:
+                assert row["rung"] == model.rung
+
+    def teardown(self) -> None:
+        report = self.run(check_ledger(self.database, list(self.models)))
+        assert report.ok, report
+
+
+@pytest.mark.slow
+def test_whatever_happens_to_jobs_the_rows_are_what_the_rules_say(settings: Settings) -> None:
+    with asyncio.Runner() as runner:
+        database = runner.run(Database.connect(settings))
+        owner = runner.run(asyncpg.connect(settings.database_owner_url.reveal()))
+        machine = type(
+            "Machine", (JobsMachine,), {"run": staticmethod(runner.run), "database": database, "owner": owner}
+        )
+        run_machine(machine, settings=MANY)
+        runner.run(owner.close())
+        runner.run(database.close())
+
+
+MANY = settings(
+    max_examples=60,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)

@@ -1,0 +1,106 @@
+"""PostgreSQL away: said so in one word, never mistaken for a caller's own error, and over once it is back."""
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from deploy.local.folders import DataDir
+from deploy.local.servers import Servers
+from milpa.errors import TransientError
+from storage.migrate import migrate
+from storage.transaction import Database
+from tests.storage.steps import add_tenant, look, new_job, submit
+from tests.support.stack import settings_of, temporary_folder
+
+
+async def test_a_database_that_was_restarted_serves_at_the_first_try():
+    with temporary_folder() as folder:
+        servers = Servers(DataDir(folder), durable=False)
+        servers.start()
+        try:
+            settings = settings_of(servers)
+            await migrate(settings)
+            database = await Database.connect(settings)
+            tenant = await add_tenant(database)
+            job = await submit(database, tenant)
+            servers.stop()
+            with pytest.raises(TransientError) as away:
+                await submit(database, tenant)
+            assert away.value.code == "database_unavailable"
+            with pytest.raises(TransientError):
+                await database.ping()
+            with pytest.raises(TransientError):
+                await Database.connect(settings)
+            servers.start()
+            assert (await look(database, job)).id == job.id
+            await database.ping()
+            await database.close()
+        finally:
+            servers.stop()
+
+
+async def test_connections_cut_while_idle_are_replaced_unseen(database, tenant, owner):
+    await asyncio.gather(*(submit(database, tenant) for _ in range(5)))
+    await owner.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'milpa_app'")
+    await asyncio.sleep(0.2)
+    await asyncio.gather(*(submit(database, tenant) for _ in range(10)))
+
+
+@pytest.mark.parametrize("when", ["statement", "commit"])
+async def test_a_connection_cut_in_a_transaction_is_an_outage_and_keeps_nothing(database, tenant, owner, when):
+    with pytest.raises(TransientError):
+        async with database.transaction(tenant) as tx:
+            await tx.jobs.submit(new_job())
+            pid = (await tx.connection.execute(text("SELECT pg_backend_pid()"))).scalar()
+            await owner.execute("SELECT pg_terminate_backend($1)", pid)
+            await asyncio.sleep(0.1)
+            if when == "statement":
+                await tx.jobs.list()
+    async with database.transaction(tenant) as tx:
+        assert await tx.jobs.list() == []
+
+
+async def test_a_pool_that_is_used_up_is_an_outage(settings, tenant, monkeypatch):
+    monkeypatch.setattr("storage.transaction._POOL_WAIT_SECONDS", 0.1)
+    database = await Database.connect(replace(settings, database_pool=1))
+    async with database.transaction(tenant):
+        with pytest.raises(TransientError):
+            await database.ping()
+    await database.ping()
+    await database.close()
+
+
+async def test_a_deadlock_is_an_outage_for_one_of_the_two(database, tenant):
+    first, second = await submit(database, tenant), await submit(database, tenant)
+    locked = asyncio.Barrier(2)
+
+    async def stop_both(*jobs):
+        async with database.transaction(tenant) as tx:
+            await tx.jobs.request_stop(jobs[0].id)
+            await locked.wait()
+            await tx.jobs.request_stop(jobs[1].id)
+
+    outcomes = await asyncio.gather(stop_both(first, second), stop_both(second, first), return_exceptions=True)
+    assert sorted(type(outcome).__name__ for outcome in outcomes) in (
+        ["NoneType", "TransientError"],
+        ["TransientError", "UsageError"],
+    )
+
+
+@pytest.mark.parametrize("error", [OSError, TimeoutError, ConnectionError, KeyError])
+async def test_a_callers_own_error_goes_through_as_it_is(database, tenant, error):
+    with pytest.raises(error):
+        async with database.transaction(tenant) as tx:
+            await tx.jobs.submit(new_job())
+            raise error
+    async with database.transaction(tenant) as tx:
+        assert await tx.jobs.list() == []
+
+
+async def test_a_wrong_statement_is_not_an_outage(database, tenant):
+    with pytest.raises(DBAPIError):
+        async with database.transaction(tenant) as tx:
+            await tx.connection.execute(text("SELECT nonsense"))

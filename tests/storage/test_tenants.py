@@ -1,0 +1,146 @@
+"""Tenants and API keys: shown once, stored as a keyed hash, ended at once."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from milpa.errors import UsageError
+from milpa.settings import Secret
+from storage.rows import Role
+from storage.transaction import Database
+from tests.storage.steps import add_tenant
+
+
+async def make_key(database, tenant, **changes):
+    async with database.fleet() as fleet:
+        return await fleet.tenants.create_key(tenant, "a key", changes.pop("role", Role.PLANNER), **changes)
+
+
+async def authenticate(database, secret):
+    async with database.fleet() as fleet:
+        return await fleet.tenants.authenticate(secret)
+
+
+async def test_a_key_says_whose_it_is_and_what_it_may_do(database, tenant):
+    key = await make_key(database, tenant, role=Role.MANAGER, scopes=["jobs"])
+    row = await authenticate(database, key.secret)
+    assert (row.id, row.tenant_id, row.role, row.scopes, row.name) == (
+        *(key.row.id, tenant, Role.MANAGER),
+        *(["jobs"], "a key"),
+    )
+    assert key.secret.startswith(f"mlp_{row.prefix}_")
+    assert len(key.secret) > 60
+
+
+async def test_the_secret_is_not_in_the_database(database, tenant, owner):
+    key = await make_key(database, tenant)
+    stored = str(await owner.fetch("SELECT * FROM api_keys"))
+    assert key.secret.rpartition("_")[2] not in stored
+    assert key.row.prefix in stored
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda secret: secret[:-1] + ("0" if secret[-1] != "0" else "1"),
+        lambda secret: secret + "0",
+        lambda secret: secret[:-1],
+        lambda secret: secret.replace("mlp_", "mlq_"),
+        lambda secret: secret.upper(),
+        lambda secret: secret.rpartition("_")[0],
+        lambda _: "",
+        lambda _: "mlp_",
+        lambda _: "mlp__",
+        lambda _: "' OR true --",
+        lambda _: "mlp_\x00_x",
+        lambda _: "mlp_ü_ü",
+    ],
+)
+async def test_nothing_but_the_secret_itself_is_let_in(database, tenant, change):
+    key = await make_key(database, tenant)
+    assert await authenticate(database, change(key.secret)) is None
+
+
+async def test_a_key_ends_when_it_is_revoked_and_only_by_its_own_tenant(database, tenant):
+    key = await make_key(database, tenant)
+    other = await add_tenant(database)
+    async with database.fleet() as fleet:
+        assert not await fleet.tenants.revoke_key(other, key.row.id)
+    assert await authenticate(database, key.secret) is not None
+    async with database.fleet() as fleet:
+        assert await fleet.tenants.revoke_key(tenant, key.row.id)
+        assert not await fleet.tenants.revoke_key(tenant, key.row.id)
+        assert [row.revoked_at is not None for row in await fleet.tenants.keys(tenant)] == [True]
+        assert await fleet.tenants.keys(other) == []
+    assert await authenticate(database, key.secret) is None
+
+
+async def test_a_key_ends_at_its_time(database, tenant):
+    now = datetime.now(UTC)
+    good = await make_key(database, tenant, expires_at=now + timedelta(hours=1))
+    ended = await make_key(database, tenant, expires_at=now - timedelta(seconds=1))
+    assert await authenticate(database, good.secret) is not None
+    assert await authenticate(database, ended.secret) is None
+
+
+async def test_use_is_noted_once_a_minute(database, tenant, owner):
+    key = await make_key(database, tenant)
+    assert key.row.last_used_at is None
+    await authenticate(database, key.secret)
+    first = await owner.fetchval("SELECT last_used_at FROM api_keys")
+    await authenticate(database, key.secret)
+    assert await owner.fetchval("SELECT last_used_at FROM api_keys") == first
+    await owner.execute("UPDATE api_keys SET last_used_at = now() - interval '2 minutes'")
+    await authenticate(database, key.secret)
+    assert await owner.fetchval("SELECT last_used_at FROM api_keys") >= first
+
+
+async def test_keys_of_an_installation_with_another_signing_key_are_not_good(database, tenant, settings):
+    key = await make_key(database, tenant)
+    other = await Database.connect(replace(settings, signing_key=Secret("another signing key, also long enough")))
+    assert await authenticate(other, key.secret) is None
+    await other.close()
+
+
+async def test_a_tenants_name_is_its_own(database):
+    async with database.fleet() as fleet:
+        made = await fleet.tenants.create("school", max_running=3)
+        assert await fleet.tenants.get("school") == made == await fleet.tenants.get(made.id)
+        assert await fleet.tenants.get("other") is None
+        with pytest.raises(UsageError) as refused:
+            await fleet.tenants.create("school")
+    assert refused.value.code == "tenant_exists"
+
+
+async def test_the_local_tenant_is_made_once_and_its_good_key_is_kept(database):
+    async with database.fleet() as fleet:
+        tenant, secret = await fleet.tenants.ensure_local()
+    async with database.fleet() as fleet:
+        assert await fleet.tenants.ensure_local(secret) == (tenant, secret)
+    row = await authenticate(database, secret)
+    assert (row.tenant_id, row.role) == (tenant.id, Role.ADMIN)
+    for known in (None, "", "mlp_not_good"):
+        async with database.fleet() as fleet:
+            again, fresh = await fleet.tenants.ensure_local(known)
+        assert (again, fresh != secret) == (tenant, True)
+        assert await authenticate(database, fresh) is not None
+
+
+async def test_a_key_that_is_no_local_admins_is_replaced(database, tenant):
+    foreign = await make_key(database, tenant, role=Role.ADMIN)
+    async with database.fleet() as fleet:
+        local, _ = await fleet.tenants.ensure_local()
+        viewer = await fleet.tenants.create_key(local.id, "viewer", Role.VIEWER)
+    for known in (foreign.secret, viewer.secret):
+        async with database.fleet() as fleet:
+            assert (await fleet.tenants.ensure_local(known))[1] != known
+
+
+async def test_two_that_make_the_local_tenant_at_once_make_one(database):
+    async def ensure():
+        async with database.fleet() as fleet:
+            return (await fleet.tenants.ensure_local())[0].id
+
+    assert len(set(await asyncio.gather(*(ensure() for _ in range(6))))) == 1

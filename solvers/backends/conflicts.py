@@ -1,6 +1,6 @@
 """Why nothing fits, and what the least change would be: irreducible conflicts and elastic relaxations."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import highspy
@@ -83,46 +83,53 @@ def _infeasible_with(solver: Solver, model: Model, rows: Sequence[int]) -> bool:
 
 def _stretched(model: Model, shifts: Sequence[Shift], weights: Sequence[float]) -> Model:
     """Return the model with a column per field that loosens what the field moves; the least weighted sum is sought."""
-    columns = len(model.costs)
-    by_row = model.matrix.tocsr()
-    rows: list[Row] = []
-    lower, upper = model.lower.copy(), model.upper.copy()
-    row_lower, row_upper = model.row_lower.copy(), model.row_upper.copy()
-
-    def line(row: int) -> tuple[list[int], list[float]]:
-        part = slice(by_row.indptr[row], by_row.indptr[row + 1])
-        return list(by_row.indices[part]), list(by_row.data[part])
-
-    # Several fields may move one bound: gather per bound before writing its row.
-    for bounds, rates_of, is_row, is_upper in (
-        (row_lower, [shift.row_lower for shift in shifts], True, False),
-        (row_upper, [shift.row_upper for shift in shifts], True, True),
-        (lower, [shift.column_lower for shift in shifts], False, False),
-        (upper, [shift.column_upper for shift in shifts], False, True),
-    ):
-        for index in sorted({index for rates in rates_of for index in rates}):
-            indices, values = line(index) if is_row else ([index], [1.0])
-            for field, rates in enumerate(rates_of):
-                if index in rates:
-                    indices.append(columns + field)
-                    values.append(-rates[index])
-            limit = float(bounds[index])
-            rows.append(Row("", indices, values, upper=limit) if is_upper else Row("", indices, values, lower=limit))
-            bounds[index] = INFINITY if is_upper else -INFINITY
-    fields = len(shifts)
-    loosened = model_from_rows(
+    columns, fields = len(model.costs), len(shifts)
+    free = {
+        "row_lower": _released(model.row_lower, [shift.row_lower for shift in shifts], -INFINITY),
+        "row_upper": _released(model.row_upper, [shift.row_upper for shift in shifts], INFINITY),
+        "lower": _released(model.lower, [shift.column_lower for shift in shifts], -INFINITY),
+        "upper": _released(model.upper, [shift.column_upper for shift in shifts], INFINITY),
+    }
+    elastic_rows = model_from_rows(
         costs=np.concatenate([np.zeros(columns), np.asarray(weights, dtype=np.float64)]),
-        lower=np.concatenate([lower, np.zeros(fields)]),
-        upper=np.concatenate([upper, np.full(fields, INFINITY)]),
-        rows=rows,
+        lower=np.concatenate([free["lower"], np.zeros(fields)]),
+        upper=np.concatenate([free["upper"], np.full(fields, INFINITY)]),
+        rows=list(_elastic_rows(model, shifts)),
         integer=None if model.integer is None else np.concatenate([model.integer, np.zeros(fields, dtype=bool)]),
         sizes=None if model.sizes is None else np.concatenate([model.sizes, np.ones(fields)]),
     )
-    wide = sparse.hstack([model.matrix, sparse.csc_array((len(row_lower), fields))], format="csc")
+    wide = sparse.hstack([model.matrix, sparse.csc_array((len(model.row_lower), fields))], format="csc")
     return replace(
-        loosened,
-        matrix=sparse.vstack([wide, loosened.matrix], format="csc"),
-        row_lower=np.concatenate([row_lower, loosened.row_lower]),
-        row_upper=np.concatenate([row_upper, loosened.row_upper]),
-        row_names=[*model.row_names, *loosened.row_names],
+        elastic_rows,
+        matrix=sparse.vstack([wide, elastic_rows.matrix], format="csc"),
+        row_lower=np.concatenate([free["row_lower"], elastic_rows.row_lower]),
+        row_upper=np.concatenate([free["row_upper"], elastic_rows.row_upper]),
+        row_names=[*model.row_names, *elastic_rows.row_names],
     )
+
+
+def _released(bounds: Floats, rates: Sequence[Mapping[int, float]], to: float) -> Floats:
+    """Return bounds without those that fields move: these become rows."""
+    released = bounds.copy()
+    released[sorted({index for moved in rates for index in moved})] = to
+    return released
+
+
+def _elastic_rows(model: Model, shifts: Sequence[Shift]) -> Iterator[Row]:
+    """Yield a row for each bound that fields move: what it bounds, less the growth of each field times its rate."""
+    by_row, columns = model.matrix.tocsr(), len(model.costs)
+    for side, row_bounds, column_bounds in (
+        ("lower", model.row_lower, model.lower),
+        ("upper", model.row_upper, model.upper),
+    ):
+        for is_row, bounds in ((True, row_bounds), (False, column_bounds)):
+            moves = [getattr(shift, f"{'row' if is_row else 'column'}_{side}") for shift in shifts]
+            for index in sorted({index for rates in moves for index in rates}):
+                part = slice(by_row.indptr[index], by_row.indptr[index + 1]) if is_row else None
+                indices = [index] if part is None else by_row.indices[part].tolist()
+                values = [1.0] if part is None else by_row.data[part].tolist()
+                growing = [field for field, rates in enumerate(moves) if index in rates]
+                indices += [columns + field for field in growing]
+                values += [-moves[field][index] for field in growing]
+                limit = float(bounds[index])
+                yield Row("", indices, values, **{side: limit})

@@ -1,6 +1,7 @@
-"""Make `sacramento.csv` and `sacramento.json` from the sales: `python -m solvers.kinds.deal_picker.cases.make_sacramento`.
+"""Make `sacramento.csv` and `sacramento.json` from the sales.
 
-The sales have prices and no rents. Yields and risks are assumptions, stated here and in README.md, and nothing more.
+Run it as `python -m solvers.kinds.deal_picker.cases.make_sacramento`. The sales have prices and no rents. Yields and
+risks are assumptions, stated here and in README.md, and nothing more.
 """
 
 import csv

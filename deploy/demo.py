@@ -30,7 +30,7 @@ def demo(folders: DataDir, out: Path, console: Console) -> None:
             console.print("\n[bold]Stop Milpa[/]")
         console.print("  [green]✓[/] stopped; data and files are kept")
         console.print(
-            "\nNext: [bold]milpa up[/], and in another terminal [bold]milpa submit deal-picker --example --wait[/]"
+            f"\nNext: [bold]milpa up[/], and in another terminal [bold]milpa submit {KIND} --example --wait[/]"
         )
 
 

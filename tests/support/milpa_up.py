@@ -16,7 +16,7 @@ from tests.support.stack import temporary_folder
 from tests.support.waiting import wait_until
 
 MILPA = str(Path(sys.executable).with_name("milpa"))
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 
 
 class Up:

@@ -71,7 +71,7 @@ async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
 
 
 @pytest.fixture(autouse=True)
-async def empty(database: Database, owner: asyncpg.Connection, redis: Redis) -> None:
+async def empty(owner: asyncpg.Connection, redis: Redis) -> None:
     """Start with no tenant, no job, no worker, open queues and an empty Redis."""
     await owner.execute(f"TRUNCATE {TABLES}")
     await owner.execute("UPDATE queues SET paused_at = NULL")

@@ -58,6 +58,15 @@ async def submit(database: Database, tenant: UUID, **changes: Any) -> JobRow:
         return (await tx.jobs.submit(new_job(**changes))).job
 
 
+async def break_off(
+    database: Database, tenant: UUID, error: type[Exception] = InterruptedError, **changes: Any
+) -> None:
+    """Submit a job in a transaction that ends in an error of its caller's."""
+    async with database.transaction(tenant) as tx:
+        await tx.jobs.submit(new_job(**changes))
+        raise error
+
+
 async def admit(database: Database, limit: int = 1000) -> list[Ring]:
     """Choose what to ring."""
     async with database.fleet() as fleet:

@@ -2,9 +2,12 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from typing import Any
+from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,24 +15,28 @@ from sqlalchemy import text
 
 from milpa.jobs import JobError, Priority, new_id
 from storage.admission import ADMIT
+from storage.rows import JobRow, Ring
+from storage.transaction import Database
 from tests.storage.steps import add_tenant, add_worker, admit, claim, finish, new_job, submit
 
 
-async def submit_many(database, tenant, count, **changes):
+async def submit_many(database: Database, tenant: UUID, count: int, **changes: Any) -> Sequence[JobRow]:
     async with database.transaction(tenant) as tx:
         return (await tx.jobs.submit_batch(None, [new_job(**changes) for _ in range(count)])).jobs
 
 
-def ids(rings):
+def ids(rings: list[Ring]) -> list[UUID]:
     return [ring.job_id for ring in rings]
 
 
-async def test_nothing_is_rung_without_a_worker(database, tenant):
+async def test_nothing_is_rung_without_a_worker(database: Database, tenant: UUID) -> None:
     await submit(database, tenant)
     assert await admit(database) == []
 
 
-async def test_a_worker_gone_silent_or_gone_for_good_has_no_slots(database, tenant, owner):
+async def test_a_worker_gone_silent_or_gone_for_good_has_no_slots(
+    database: Database, tenant: UUID, owner: asyncpg.Connection
+) -> None:
     await submit_many(database, tenant, 9)
     silent, leaving = await add_worker(database), await add_worker(database)
     await owner.execute("UPDATE workers SET seen_at = now() - interval '31 seconds' WHERE id = $1", silent)
@@ -39,7 +46,7 @@ async def test_a_worker_gone_silent_or_gone_for_good_has_no_slots(database, tena
     assert await admit(database) == []
 
 
-async def test_a_worker_is_registered_once_however_often_it_is_seen(database):
+async def test_a_worker_is_registered_once_however_often_it_is_seen(database: Database) -> None:
     worker = uuid4()
     async with database.fleet() as fleet:
         await fleet.workers.seen(worker, "a", 2, 1)
@@ -49,7 +56,7 @@ async def test_a_worker_is_registered_once_however_often_it_is_seen(database):
     assert (row.id, row.interactive_slots, row.seen_at > row.started_at) == (worker, 3, True)
 
 
-async def test_twice_the_slots_are_outstanding_at_most(database, tenant):
+async def test_twice_the_slots_are_outstanding_at_most(database: Database, tenant: UUID) -> None:
     await add_worker(database, interactive=2, batch=1)
     await add_worker(database, interactive=1, batch=0)
     jobs = await submit_many(database, tenant, 20)
@@ -62,7 +69,7 @@ async def test_twice_the_slots_are_outstanding_at_most(database, tenant):
     assert ids(await admit(database)) == [jobs[6].id]
 
 
-async def test_a_ring_names_what_a_claim_needs(database, tenant):
+async def test_a_ring_names_what_a_claim_needs(database: Database, tenant: UUID) -> None:
     await add_worker(database)
     job = await submit(database, tenant, priority=Priority.BATCH)
     (ring,) = await admit(database)
@@ -72,14 +79,14 @@ async def test_a_ring_names_what_a_claim_needs(database, tenant):
     )
 
 
-async def test_dispatchers_that_admit_at_once_do_not_ring_too_much_or_twice(database, tenant):
+async def test_dispatchers_that_admit_at_once_do_not_ring_too_much_or_twice(database: Database, tenant: UUID) -> None:
     await add_worker(database, interactive=4)
     await submit_many(database, tenant, 50)
     rings = [ring for rings in await asyncio.gather(*(admit(database) for _ in range(8))) for ring in rings]
     assert len(rings) == len(set(ids(rings))) == 8
 
 
-async def test_the_queues_do_not_share_slots(database, tenant):
+async def test_the_queues_do_not_share_slots(database: Database, tenant: UUID) -> None:
     await add_worker(database, interactive=1, batch=2)
     await submit_many(database, tenant, 10, priority=Priority.BATCH)
     await submit_many(database, tenant, 10)
@@ -88,7 +95,7 @@ async def test_the_queues_do_not_share_slots(database, tenant):
     assert [ring.priority for ring in rings] == ["interactive"] * 2 + ["batch"] * 4
 
 
-async def test_tenants_take_turns_however_much_one_of_them_has_queued(database):
+async def test_tenants_take_turns_however_much_one_of_them_has_queued(database: Database) -> None:
     await add_worker(database, interactive=3)
     greedy, second, third = [await add_tenant(database) for _ in range(3)]
     await submit_many(database, greedy, 100)
@@ -98,7 +105,7 @@ async def test_tenants_take_turns_however_much_one_of_them_has_queued(database):
     assert [ring.tenant_id for ring in rings] == [greedy, second, third, greedy, second, greedy]
 
 
-async def test_whoever_has_less_outstanding_comes_first(database):
+async def test_whoever_has_less_outstanding_comes_first(database: Database) -> None:
     await add_worker(database, interactive=2)
     greedy, late = await add_tenant(database), await add_tenant(database)
     await submit_many(database, greedy, 10)
@@ -111,7 +118,7 @@ async def test_whoever_has_less_outstanding_comes_first(database):
     assert [ring.tenant_id for ring in await admit(database)] == [late, late]
 
 
-async def test_no_tenant_passes_its_cap_over_both_queues(database):
+async def test_no_tenant_passes_its_cap_over_both_queues(database: Database) -> None:
     await add_worker(database, interactive=5, batch=5)
     capped, free = await add_tenant(database, max_running=3), await add_tenant(database)
     for priority in Priority:
@@ -129,7 +136,7 @@ async def test_no_tenant_passes_its_cap_over_both_queues(database):
     assert len(await admit(database)) == 11
 
 
-async def test_a_tenant_with_cap_zero_waits_without_holding_up_others(database):
+async def test_a_tenant_with_cap_zero_waits_without_holding_up_others(database: Database) -> None:
     await add_worker(database, interactive=1)
     barred, free = await add_tenant(database, max_running=0), await add_tenant(database)
     await submit_many(database, barred, 5)
@@ -137,7 +144,7 @@ async def test_a_tenant_with_cap_zero_waits_without_holding_up_others(database):
     assert {ring.tenant_id for ring in await admit(database)} == {free}
 
 
-async def test_a_paused_queue_is_not_rung_and_the_other_is(database, tenant):
+async def test_a_paused_queue_is_not_rung_and_the_other_is(database: Database, tenant: UUID) -> None:
     await add_worker(database)
     await submit(database, tenant)
     await submit(database, tenant, priority=Priority.BATCH)
@@ -150,7 +157,9 @@ async def test_a_paused_queue_is_not_rung_and_the_other_is(database, tenant):
     assert [ring.priority for ring in await admit(database)] == [Priority.BATCH]
 
 
-async def test_a_job_waits_for_the_end_of_its_delay(database, tenant, owner):
+async def test_a_job_waits_for_the_end_of_its_delay(
+    database: Database, tenant: UUID, owner: asyncpg.Connection
+) -> None:
     await add_worker(database)
     job = await submit(database, tenant)
     async with database.transaction(tenant) as tx:
@@ -161,7 +170,7 @@ async def test_a_job_waits_for_the_end_of_its_delay(database, tenant, owner):
     assert ids(await admit(database)) == [job.id]
 
 
-async def test_a_released_job_is_first_in_its_tenants_line(database, tenant):
+async def test_a_released_job_is_first_in_its_tenants_line(database: Database, tenant: UUID) -> None:
     await add_worker(database, interactive=1)
     first, *_ = await submit_many(database, tenant, 5)
     await admit(database)
@@ -171,13 +180,13 @@ async def test_a_released_job_is_first_in_its_tenants_line(database, tenant):
     assert ids(await admit(database)) == [first.id]
 
 
-async def test_scheduled_jobs_are_not_rung(database, tenant):
+async def test_scheduled_jobs_are_not_rung(database: Database, tenant: UUID) -> None:
     await add_worker(database)
     await submit(database, tenant, run_at=datetime.now(UTC) + timedelta(hours=1))
     assert await admit(database) == []
 
 
-async def test_the_state_of_the_queues_is_counted_by_step(database, tenant):
+async def test_the_state_of_the_queues_is_counted_by_step(database: Database, tenant: UUID) -> None:
     await add_worker(database, interactive=2, batch=1)
     jobs = await submit_many(database, tenant, 9)
     await submit(database, tenant, run_at=datetime.now(UTC) + timedelta(hours=1))
@@ -198,7 +207,9 @@ async def test_the_state_of_the_queues_is_counted_by_step(database, tenant):
     slots=st.integers(0, 4),
     rounds=st.integers(1, 3),
 )
-async def test_admission_is_fair_whatever_waits(database, owner, waiting, slots, rounds):
+async def test_admission_is_fair_whatever_waits(
+    database: Database, owner: asyncpg.Connection, waiting: list[tuple[int, int | None]], slots: int, rounds: int
+) -> None:
     await owner.execute("TRUNCATE tenants, workers CASCADE")
     await add_worker(database, interactive=slots)
     tenants = {}
@@ -218,7 +229,7 @@ async def test_admission_is_fair_whatever_waits(database, owner, waiting, slots,
 
 
 @pytest.fixture
-async def long_lines(owner):
+async def _long_lines(owner: asyncpg.Connection) -> None:
     """100,000 jobs that wait, of 50 tenants, one of which has most of them."""
     tenants = [new_id() for _ in range(50)]
     await owner.execute("INSERT INTO tenants (id, name) SELECT id, id::text FROM unnest($1::uuid[]) AS t (id)", tenants)
@@ -232,10 +243,10 @@ async def long_lines(owner):
         tenants,
     )
     await owner.execute("VACUUM ANALYZE jobs")
-    return tenants
 
 
-async def test_with_100_000_jobs_waiting_admission_still_reads_a_few_pages_only(database, long_lines):
+@pytest.mark.usefixtures("_long_lines")
+async def test_with_100_000_jobs_waiting_admission_still_reads_a_few_pages_only(database: Database) -> None:
     await add_worker(database, interactive=4)
     explained = text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {ADMIT.text}")
     async with database.fleet() as fleet:
@@ -246,7 +257,7 @@ async def test_with_100_000_jobs_waiting_admission_still_reads_a_few_pages_only(
     assert "Seq Scan" not in {node["Node Type"] for node in nodes(root) if node.get("Relation Name") == "jobs"}
 
 
-def nodes(node):
+def nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield node
     for child in node.get("Plans", []):
         yield from nodes(child)

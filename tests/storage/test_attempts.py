@@ -1,14 +1,21 @@
 """Attempts at a job: one winner, guards against late messages, and every way an attempt can end."""
 
-import asyncio
-from datetime import timedelta
+# ruff: noqa: S608  the names in these statements are those of our own tables
 
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
 import pytest
 from msgspec.structs import replace
 
 from milpa.errors import UsageError
 from milpa.jobs import EventType, JobError, JobProgress, JobState, Outcome
-from storage.rows import Ending, Heartbeat
+from storage.rows import Claim, ClaimRef, Ending, Heartbeat, JobRow
+from storage.transaction import Database
 from tests.storage.steps import (
     DONE,
     LEASE,
@@ -24,40 +31,44 @@ from tests.storage.steps import (
     types,
 )
 
+Verb = Callable[[Database, ClaimRef], Coroutine[Any, Any, Any]]
+
 AWAY = JobError("database_unavailable", "The database does not answer.")
 
 
-async def expire(owner, job):
+async def expire(owner: asyncpg.Connection, job: JobRow) -> None:
     """Let the lease run out."""
     await owner.execute("UPDATE jobs SET lease_until = now() - interval '1 second' WHERE id = $1", job.id)
 
 
-async def rescue(database):
+async def rescue(database: Database) -> list[JobRow]:
     async with database.fleet() as fleet:
         return await fleet.jobs.rescue()
 
 
-async def heartbeat(database, ref, progress=None, event=None):
+async def heartbeat(
+    database: Database, ref: ClaimRef, progress: JobProgress | None = None, event: EventType | None = None
+) -> Heartbeat | None:
     async with database.transaction(ref.tenant_id) as tx:
         return await tx.jobs.heartbeat(ref, LEASE, progress, event)
 
 
-async def retry(database, ref, delay=0.0):
+async def retry(database: Database, ref: ClaimRef, delay: float = 0.0) -> bool:
     async with database.transaction(ref.tenant_id) as tx:
         return await tx.jobs.retry(ref, AWAY, delay)
 
 
-async def crash(database, ref):
+async def crash(database: Database, ref: ClaimRef) -> bool:
     async with database.transaction(ref.tenant_id) as tx:
         return await tx.jobs.crash(ref)
 
 
-async def release(database, ref):
+async def release(database: Database, ref: ClaimRef) -> bool:
     async with database.transaction(ref.tenant_id) as tx:
         return await tx.jobs.release(ref)
 
 
-async def ask(database, job, what):
+async def ask(database: Database, job: JobRow, what: str) -> JobRow:
     async with database.transaction(job.tenant_id) as tx:
         return await getattr(tx.jobs, f"request_{what}")(job.id)
 
@@ -65,7 +76,7 @@ async def ask(database, job, what):
 # Claim
 
 
-async def test_a_claim_takes_the_job_and_all_that_its_worker_needs(database, tenant):
+async def test_a_claim_takes_the_job_and_all_that_its_worker_needs(database: Database, tenant: UUID) -> None:
     job = await submit(database, tenant, input=b"the problem")
     held = await claim(database, job)
     assert held.input == b"the problem"
@@ -78,16 +89,16 @@ async def test_a_claim_takes_the_job_and_all_that_its_worker_needs(database, ten
     assert (await events(database, job))[-1].data == {"attempt": 1}
 
 
-async def test_a_child_is_claimed_with_its_parents_result(database, tenant):
+async def test_a_child_is_claimed_with_its_parents_result(database: Database, tenant: UUID) -> None:
     parent = await succeeded(database, tenant)
     child = await submit(database, tenant, parent_id=parent.id)
     assert (await claim(database, child)).warm_start == DONE.result
 
 
-async def test_of_many_that_claim_at_once_one_wins(database, tenant):
+async def test_of_many_that_claim_at_once_one_wins(database: Database, tenant: UUID) -> None:
     job = await submit(database, tenant)
 
-    async def attempt():
+    async def attempt() -> Claim | None:
         async with database.transaction(tenant) as tx:
             return await tx.jobs.claim(job.id, job.dispatch_no, WORKER, LEASE)
 
@@ -96,7 +107,7 @@ async def test_of_many_that_claim_at_once_one_wins(database, tenant):
     assert await types(database, job) == ["queued", "started"]
 
 
-async def test_a_stale_ring_claims_nothing(database, tenant):
+async def test_a_stale_ring_claims_nothing(database: Database, tenant: UUID) -> None:
     job = await submit(database, tenant)
     await release(database, (await claim(database, job)).ref)
     async with database.transaction(tenant) as tx:
@@ -107,7 +118,7 @@ async def test_a_stale_ring_claims_nothing(database, tenant):
 # Heartbeat
 
 
-async def test_a_heartbeat_renews_the_lease_and_keeps_the_newest_progress(database, tenant):
+async def test_a_heartbeat_renews_the_lease_and_keeps_the_newest_progress(database: Database, tenant: UUID) -> None:
     job = await submit(database, tenant)
     held = await claim(database, job, lease=1)
     progress = JobProgress(phase="solve", fraction=0.5, objective=1.0, bound=2.0, gap=1.0)
@@ -119,7 +130,9 @@ async def test_a_heartbeat_renews_the_lease_and_keeps_the_newest_progress(databa
     assert await types(database, job) == ["queued", "started"]
 
 
-async def test_progress_is_logged_at_most_once_a_second(database, tenant, owner):
+async def test_progress_is_logged_at_most_once_a_second(
+    database: Database, tenant: UUID, owner: asyncpg.Connection
+) -> None:
     job = await submit(database, tenant)
     held = await claim(database, job)
     await heartbeat(database, held.ref, JobProgress(phase="build"), EventType.PHASE)
@@ -133,7 +146,7 @@ async def test_progress_is_logged_at_most_once_a_second(database, tenant, owner)
     assert (last.type, last.seq, last.data) == (EventType.INCUMBENT, 4, {"phase": "solve", "objective": 4.0})
 
 
-async def test_infinite_figures_of_a_solver_do_not_break_a_heartbeat(database, tenant):
+async def test_infinite_figures_of_a_solver_do_not_break_a_heartbeat(database: Database, tenant: UUID) -> None:
     held = await claim(database, await submit(database, tenant))
     await heartbeat(database, held.ref, JobProgress(objective=float("inf"), bound=float("nan")), EventType.INCUMBENT)
     assert (await look(database, held.job)).progress == JobProgress()
@@ -142,7 +155,7 @@ async def test_infinite_figures_of_a_solver_do_not_break_a_heartbeat(database, t
 # Finish
 
 
-async def test_finishing_keeps_everything_at_once(database, tenant):
+async def test_finishing_keeps_everything_at_once(database: Database, tenant: UUID) -> None:
     job = await submit(database, tenant, warnings=[{"code": "from_check"}])
     held = await claim(database, job)
     ending = replace(
@@ -181,7 +194,7 @@ async def test_finishing_keeps_everything_at_once(database, tenant):
     }
 
 
-async def test_a_failure_keeps_its_error_and_its_log(database, tenant):
+async def test_a_failure_keeps_its_error_and_its_log(database: Database, tenant: UUID) -> None:
     job = await submit(database, tenant)
     error = JobError("memory_limit", "The solver needed more memory than it may have.")
     await finish(database, (await claim(database, job)).ref, Ending(state=JobState.FAILED, error=error, log=b"oom"))
@@ -191,7 +204,7 @@ async def test_a_failure_keeps_its_error_and_its_log(database, tenant):
     assert (await events(database, job))[-1].data == {"error": {"code": error.code, "message": error.message}}
 
 
-async def test_finishing_twice_at_once_keeps_one_result(database, tenant):
+async def test_finishing_twice_at_once_keeps_one_result(database: Database, tenant: UUID) -> None:
     held = await claim(database, await submit(database, tenant))
     endings = [replace(DONE, objective=float(number), result=str(number).encode()) for number in range(10)]
     kept = await asyncio.gather(*(finish(database, held.ref, ending) for ending in endings))
@@ -201,7 +214,7 @@ async def test_finishing_twice_at_once_keeps_one_result(database, tenant):
     assert await payload(database, held.job, "result") == str(kept.index(True)).encode()
 
 
-async def test_a_cancelled_job_keeps_nothing_however_good_its_result(database, tenant):
+async def test_a_cancelled_job_keeps_nothing_however_good_its_result(database: Database, tenant: UUID) -> None:
     held = await claim(database, await submit(database, tenant))
     assert (await ask(database, held.job, "cancel")).state is JobState.RUNNING
     assert (await heartbeat(database, held.ref)).cancel
@@ -214,7 +227,7 @@ async def test_a_cancelled_job_keeps_nothing_however_good_its_result(database, t
     assert await types(database, held.job) == ["queued", "started", "cancelled"]
 
 
-async def test_a_stopped_job_keeps_the_best_it_has(database, tenant):
+async def test_a_stopped_job_keeps_the_best_it_has(database: Database, tenant: UUID) -> None:
     held = await claim(database, await submit(database, tenant))
     await ask(database, held.job, "stop")
     assert await heartbeat(database, held.ref) == Heartbeat(stop=True, cancel=False)
@@ -226,7 +239,7 @@ async def test_a_stopped_job_keeps_the_best_it_has(database, tenant):
 
 
 @pytest.fixture(params=["expired", "rescued", "claimed again", "ended"])
-async def late(request, database, tenant, owner):
+async def late(request: pytest.FixtureRequest, database: Database, tenant: UUID, owner: asyncpg.Connection) -> ClaimRef:
     """An attempt whose worker comes back late, in every way it can be late."""
     held = await claim(database, await submit(database, tenant))
     if request.param == "ended":
@@ -241,7 +254,9 @@ async def late(request, database, tenant, owner):
 
 
 @pytest.mark.parametrize("verb", [heartbeat, finish, retry, crash, release])
-async def test_a_late_message_changes_nothing(database, owner, late, verb):
+async def test_a_late_message_changes_nothing(
+    database: Database, owner: asyncpg.Connection, late: ClaimRef, verb: Verb
+) -> None:
     tables = ("jobs", "job_events", "payloads", "files")
     before = [await owner.fetch(f"SELECT * FROM {table}") for table in tables]
     assert not await verb(database, late)
@@ -251,7 +266,7 @@ async def test_a_late_message_changes_nothing(database, owner, late, verb):
 # Going back
 
 
-async def test_a_transient_error_sends_the_job_back_after_a_delay(database, tenant):
+async def test_a_transient_error_sends_the_job_back_after_a_delay(database: Database, tenant: UUID) -> None:
     held = await claim(database, await submit(database, tenant))
     assert await retry(database, held.ref, delay=60)
     waiting = await look(database, held.job)
@@ -265,7 +280,7 @@ async def test_a_transient_error_sends_the_job_back_after_a_delay(database, tena
     }
 
 
-async def test_the_last_error_allowed_fails_the_job(database, tenant):
+async def test_the_last_error_allowed_fails_the_job(database: Database, tenant: UUID) -> None:
     job = await submit(database, tenant)
     for _ in range(3):
         await retry(database, (await claim(database, await look(database, job))).ref)
@@ -280,7 +295,9 @@ async def test_the_last_error_allowed_fails_the_job(database, tenant):
 
 
 @pytest.mark.parametrize("how", ["lease", "child"])
-async def test_the_third_crash_makes_a_job_poison(database, tenant, owner, how):
+async def test_the_third_crash_makes_a_job_poison(
+    database: Database, tenant: UUID, owner: asyncpg.Connection, how: str
+) -> None:
     job = await submit(database, tenant)
     for crashes in range(1, 4):
         held = await claim(database, await look(database, job))
@@ -298,7 +315,7 @@ async def test_the_third_crash_makes_a_job_poison(database, tenant, owner, how):
     assert await types(database, job) == ["queued", "started", again, "started", again, "started", "failed"]
 
 
-async def test_a_release_counts_nothing_and_keeps_the_jobs_place(database, tenant):
+async def test_a_release_counts_nothing_and_keeps_the_jobs_place(database: Database, tenant: UUID) -> None:
     held = await claim(database, await submit(database, tenant))
     assert await release(database, held.ref)
     waiting = await look(database, held.job)
@@ -307,7 +324,9 @@ async def test_a_release_counts_nothing_and_keeps_the_jobs_place(database, tenan
     assert await types(database, held.job) == ["queued", "started", "queued"]
 
 
-async def test_rescue_takes_only_expired_leases_and_only_once(database, tenant, owner):
+async def test_rescue_takes_only_expired_leases_and_only_once(
+    database: Database, tenant: UUID, owner: asyncpg.Connection
+) -> None:
     held, healthy = [await claim(database, await submit(database, tenant)) for _ in range(2)]
     await expire(owner, held.job)
     rescued = await asyncio.gather(*(rescue(database) for _ in range(5)))
@@ -317,7 +336,9 @@ async def test_rescue_takes_only_expired_leases_and_only_once(database, tenant, 
 
 @pytest.mark.parametrize("back", [retry, crash, release, "rescue"])
 @pytest.mark.parametrize(("asked", "state"), [("stop", JobState.SUCCEEDED), ("cancel", JobState.CANCELLED)])
-async def test_a_job_asked_to_end_does_not_go_back_to_the_queue(database, tenant, owner, back, asked, state):
+async def test_a_job_asked_to_end_does_not_go_back_to_the_queue(  # noqa: PLR0917  fixtures and cases
+    database: Database, tenant: UUID, owner: asyncpg.Connection, back: Verb | str, asked: str, state: JobState
+) -> None:
     held = await claim(database, await submit(database, tenant))
     await ask(database, held.job, asked)
     if back == "rescue":
@@ -337,7 +358,9 @@ async def test_a_job_asked_to_end_does_not_go_back_to_the_queue(database, tenant
 
 
 @pytest.mark.parametrize(("asked", "state"), [("stop", JobState.SUCCEEDED), ("cancel", JobState.CANCELLED)])
-async def test_a_job_that_does_not_run_yet_ends_at_once(database, tenant, asked, state):
+async def test_a_job_that_does_not_run_yet_ends_at_once(
+    database: Database, tenant: UUID, asked: str, state: JobState
+) -> None:
     job = await submit(database, tenant)
     ended = await ask(database, job, asked)
     assert ended == await look(database, job)
@@ -349,14 +372,14 @@ async def test_a_job_that_does_not_run_yet_ends_at_once(database, tenant, asked,
 
 
 @pytest.mark.parametrize("asked", ["stop", "cancel"])
-async def test_an_ended_job_can_not_be_asked_to_end(database, tenant, asked):
+async def test_an_ended_job_can_not_be_asked_to_end(database: Database, tenant: UUID, asked: str) -> None:
     job = await succeeded(database, tenant)
     with pytest.raises(UsageError) as refused:
         await ask(database, job, asked)
     assert refused.value.code == "job_ended"
 
 
-async def test_asking_twice_keeps_the_first_time(database, tenant):
+async def test_asking_twice_keeps_the_first_time(database: Database, tenant: UUID) -> None:
     held = await claim(database, await submit(database, tenant))
     first = await ask(database, held.job, "stop")
     assert (await ask(database, held.job, "stop")).stop_requested_at == first.stop_requested_at
@@ -365,7 +388,9 @@ async def test_asking_twice_keeps_the_first_time(database, tenant):
 # Erasing
 
 
-async def test_an_ended_job_is_erased_with_all_that_belongs_to_it(database, tenant, owner):
+async def test_an_ended_job_is_erased_with_all_that_belongs_to_it(
+    database: Database, tenant: UUID, owner: asyncpg.Connection
+) -> None:
     job = await succeeded(database, tenant, files=["xlsx"])
     async with database.transaction(tenant) as tx:
         await tx.files.request(job.id, ["pdf"])
@@ -375,7 +400,7 @@ async def test_an_ended_job_is_erased_with_all_that_belongs_to_it(database, tena
         assert await owner.fetchval(f"SELECT count(*) FROM {table}") == 0
 
 
-async def test_a_job_that_has_not_ended_is_not_erased(database, tenant):
+async def test_a_job_that_has_not_ended_is_not_erased(database: Database, tenant: UUID) -> None:
     for job in (await submit(database, tenant), (await claim(database, await submit(database, tenant))).job):
         with pytest.raises(UsageError) as refused:
             async with database.transaction(tenant) as tx:

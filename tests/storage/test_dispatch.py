@@ -1,7 +1,10 @@
 """The doorbell: what is rung reaches ARQ, ringing twice does no harm, and lost rings are found."""
 
 import asyncio
-from uuid import uuid4
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Never
+from uuid import UUID, uuid4
 
 import pytest
 from arq.connections import ArqRedis
@@ -10,15 +13,16 @@ from redis.asyncio import Redis
 
 from milpa.errors import TransientError
 from milpa.jobs import JobState, Priority
+from milpa.settings import Settings
 from storage.dispatch import Dispatcher
 from storage.queue import Queue, deserialize, queue_name, ring_channel, serialize
 from storage.rows import Ring, Task
 from storage.transaction import Database
-from tests.storage.steps import WORKER, add_worker, admit, claim, look, new_job, submit, succeeded
+from tests.storage.steps import WORKER, add_worker, admit, break_off, claim, look, submit, succeeded
 
 
 @pytest.fixture
-async def dispatcher(settings, redis):
+async def dispatcher(settings: Settings, redis: Redis) -> AsyncIterator[Dispatcher]:
     """A dispatcher over a database of its own, which it wakes itself."""
     database = await Database.connect(settings)
     dispatcher = Dispatcher(database, Queue(redis))
@@ -27,23 +31,23 @@ async def dispatcher(settings, redis):
     await database.close()
 
 
-async def rung(redis, priority=Priority.INTERACTIVE):
+async def rung(redis: Redis, priority: Priority = Priority.INTERACTIVE) -> list[str]:
     """The ids on ARQ's queue."""
     return [name.decode() for name in await redis.zrange(queue_name(priority), 0, -1)]
 
 
-def a_ring(priority=Priority.INTERACTIVE, task=Task.RUN_JOB):
+def a_ring(priority: Priority = Priority.INTERACTIVE, task: Task = Task.RUN_JOB) -> Ring:
     return Ring(tenant_id=uuid4(), job_id=uuid4(), dispatch_no=1, priority=priority, task=task)
 
 
-async def answers(redis, priority, count):
+async def answers(redis: Redis, priority: Priority, count: int) -> list[tuple[Any, ...]]:
     """What ARQ's own worker calls for the rings on a queue."""
     calls = []
 
-    async def run_job(_ctx, *arguments):
+    async def run_job(_ctx: Any, *arguments: Any) -> None:
         calls.append(("run_job", *arguments))
 
-    async def make_files(_ctx, *arguments):
+    async def make_files(_ctx: Any, *arguments: Any) -> None:
         calls.append(("make_files", *arguments))
 
     worker = Worker(
@@ -63,7 +67,7 @@ async def answers(redis, priority, count):
     return calls
 
 
-async def test_arqs_own_worker_answers_a_ring_once_however_often_it_is_rung(redis):
+async def test_arqs_own_worker_answers_a_ring_once_however_often_it_is_rung(redis: Redis) -> None:
     job, files = a_ring(), a_ring(task=Task.MAKE_FILES)
     queue = Queue(redis)
     for _ in range(3):
@@ -76,14 +80,14 @@ async def test_arqs_own_worker_answers_a_ring_once_however_often_it_is_rung(redi
     assert await redis.keys("arq:*") == []
 
 
-async def test_each_priority_has_a_queue_of_its_own(redis):
+async def test_each_priority_has_a_queue_of_its_own(redis: Redis) -> None:
     rings = [a_ring(Priority.BATCH), a_ring(Priority.INTERACTIVE)]
     await Queue(redis).ring(rings)
     for ring in rings:
         assert await rung(redis, ring.priority) == [f"{ring.job_id}:1"]
 
 
-async def test_a_ring_wakes_those_who_listen(redis):
+async def test_a_ring_wakes_those_who_listen(redis: Redis) -> None:
     async with redis.pubsub(ignore_subscribe_messages=True) as pubsub:
         await pubsub.subscribe(ring_channel(Priority.BATCH))
         await pubsub.get_message(timeout=1)
@@ -92,7 +96,7 @@ async def test_a_ring_wakes_those_who_listen(redis):
     assert message["channel"] == b"milpa:ring:batch"
 
 
-async def test_missing_rings_are_those_that_redis_lost_or_that_were_taken_and_not_answered(redis):
+async def test_missing_rings_are_those_that_redis_lost_or_that_were_taken_and_not_answered(redis: Redis) -> None:
     held, forgotten, bodiless, taken = [a_ring() for _ in range(4)]
     queue = Queue(redis)
     await queue.ring([held, bodiless, taken])
@@ -102,7 +106,7 @@ async def test_missing_rings_are_those_that_redis_lost_or_that_were_taken_and_no
     assert await queue.missing([]) == []
 
 
-async def test_with_redis_away_ringing_can_be_tried_again(tmp_path):
+async def test_with_redis_away_ringing_can_be_tried_again(tmp_path: Path) -> None:
     queue = Queue(Redis(unix_socket_path=str(tmp_path / "none.sock")))
     with pytest.raises(TransientError):
         await queue.ring([a_ring()])
@@ -110,7 +114,7 @@ async def test_with_redis_away_ringing_can_be_tried_again(tmp_path):
         await queue.missing([a_ring()])
 
 
-async def test_a_commit_rings_by_itself(dispatcher, tenant, redis):
+async def test_a_commit_rings_by_itself(dispatcher: Dispatcher, tenant: UUID, redis: Redis) -> None:
     database = dispatcher._database
     await add_worker(database)
     job = await submit(database, tenant)
@@ -118,24 +122,24 @@ async def test_a_commit_rings_by_itself(dispatcher, tenant, redis):
     assert await rung(redis) == [f"{job.id}:1"]
 
 
-async def test_what_breaks_off_rings_nothing(dispatcher, tenant, redis):
+async def test_what_breaks_off_rings_nothing(dispatcher: Dispatcher, tenant: UUID, redis: Redis) -> Never:
     database = dispatcher._database
     await add_worker(database)
     with pytest.raises(InterruptedError):
-        async with database.transaction(tenant) as tx:
-            await tx.jobs.submit(new_job())
-            raise InterruptedError
+        await break_off(database, tenant)
     await dispatcher.close()
     assert await rung(redis) == []
 
 
-async def test_many_wakes_at_once_are_few_admissions_and_miss_nothing(dispatcher, tenant, redis):
+async def test_many_wakes_at_once_are_few_admissions_and_miss_nothing(
+    dispatcher: Dispatcher, tenant: UUID, redis: Redis
+) -> None:
     database = dispatcher._database
     await add_worker(database, interactive=50)
     admissions = []
     original = dispatcher.admit
 
-    async def counted():
+    async def counted() -> None:
         admissions.append(await original())
 
     dispatcher.admit = counted
@@ -146,7 +150,7 @@ async def test_many_wakes_at_once_are_few_admissions_and_miss_nothing(dispatcher
     assert len(admissions) < 60
 
 
-async def test_waking_with_redis_away_harms_nobody(settings, tenant, tmp_path):
+async def test_waking_with_redis_away_harms_nobody(settings: Settings, tenant: UUID, tmp_path: Path) -> None:
     database = await Database.connect(settings)
     dispatcher = Dispatcher(database, Queue(Redis(unix_socket_path=str(tmp_path / "none.sock"))))
     await add_worker(database)
@@ -156,7 +160,9 @@ async def test_waking_with_redis_away_harms_nobody(settings, tenant, tmp_path):
     await database.close()
 
 
-async def test_a_ring_that_redis_lost_is_rung_again_under_a_new_number(dispatcher, tenant, redis):
+async def test_a_ring_that_redis_lost_is_rung_again_under_a_new_number(
+    dispatcher: Dispatcher, tenant: UUID, redis: Redis
+) -> None:
     database = dispatcher._database
     await add_worker(database)
     job = await submit(database, tenant)
@@ -171,7 +177,9 @@ async def test_a_ring_that_redis_lost_is_rung_again_under_a_new_number(dispatche
     await claim(database, await look(database, job))
 
 
-async def test_a_ring_whose_taker_died_before_the_claim_is_rung_again(dispatcher, tenant, redis):
+async def test_a_ring_whose_taker_died_before_the_claim_is_rung_again(
+    dispatcher: Dispatcher, tenant: UUID, redis: Redis
+) -> None:
     database = dispatcher._database
     await add_worker(database)
     job = await submit(database, tenant)
@@ -181,7 +189,9 @@ async def test_a_ring_whose_taker_died_before_the_claim_is_rung_again(dispatcher
     assert f"{job.id}:2" in await rung(redis)
 
 
-async def test_a_commit_whose_ring_was_never_sent_is_rung_in_the_end(dispatcher, database, tenant, redis):
+async def test_a_commit_whose_ring_was_never_sent_is_rung_in_the_end(
+    dispatcher: Dispatcher, database: Database, tenant: UUID, redis: Redis
+) -> None:
     await add_worker(database)
     job = await submit(database, tenant)
     assert [ring.job_id for ring in await admit(database)] == [job.id]  # and then the dispatcher dies
@@ -190,7 +200,7 @@ async def test_a_commit_whose_ring_was_never_sent_is_rung_in_the_end(dispatcher,
     assert await rung(redis) == [f"{job.id}:2"]
 
 
-async def test_a_running_job_is_not_rung_again(dispatcher, tenant, redis):
+async def test_a_running_job_is_not_rung_again(dispatcher: Dispatcher, tenant: UUID, redis: Redis) -> None:
     database = dispatcher._database
     await add_worker(database)
     job = await submit(database, tenant)
@@ -201,7 +211,9 @@ async def test_a_running_job_is_not_rung_again(dispatcher, tenant, redis):
     assert (await look(database, job)).state is JobState.RUNNING
 
 
-async def test_requests_for_files_are_rung_and_found_again_like_jobs(dispatcher, tenant, redis):
+async def test_requests_for_files_are_rung_and_found_again_like_jobs(
+    dispatcher: Dispatcher, tenant: UUID, redis: Redis
+) -> None:
     database = dispatcher._database
     job = await succeeded(database, tenant)
     async with database.transaction(tenant) as tx:

@@ -1,16 +1,20 @@
 """The log's readers: by job without gaps, and over all jobs without ever missing a row."""
 
 import asyncio
+from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
 from milpa.errors import UsageError
 from milpa.jobs import EventType, JobProgress
+from storage.rows import StreamedEvent
+from storage.transaction import Database
 from tests.storage.steps import add_tenant, claim, finish, new_job, submit, succeeded
 
 
-async def test_a_jobs_log_is_read_from_any_point(database, tenant):
+async def test_a_jobs_log_is_read_from_any_point(database: Database, tenant: UUID) -> None:
     job = await succeeded(database, tenant)
     async with database.transaction(tenant) as tx:
         everything = await tx.events.after(job.id)
@@ -21,21 +25,21 @@ async def test_a_jobs_log_is_read_from_any_point(database, tenant):
         assert await tx.events.heads([job.id]) == {job.id: 3}
 
 
-async def follow(database, tenant, position, **where):
+async def follow(database: Database, tenant: UUID, position: str, **where: Any) -> list[StreamedEvent]:
     async with database.transaction(tenant) as tx:
         return await tx.events.stream(position, **where)
 
 
-async def start(database, tenant):
+async def start(database: Database, tenant: UUID) -> str:
     async with database.transaction(tenant) as tx:
         return await tx.events.now()
 
 
-def told(rows):
+def told(rows: list[StreamedEvent]) -> list[tuple[UUID, str]]:
     return [(row.event.job_id, row.event.type.value) for row in rows]
 
 
-async def test_the_stream_tells_state_changes_of_all_jobs_since_its_start(database, tenant):
+async def test_the_stream_tells_state_changes_of_all_jobs_since_its_start(database: Database, tenant: UUID) -> None:
     await succeeded(database, tenant)
     position = await start(database, tenant)
     job = await submit(database, tenant)
@@ -52,7 +56,7 @@ async def test_the_stream_tells_state_changes_of_all_jobs_since_its_start(databa
     assert [row.event.type for row in chosen] == ["queued", "started", "phase", "succeeded"]
 
 
-async def test_the_stream_is_filtered_by_kind_and_cut_by_limit(database, tenant):
+async def test_the_stream_is_filtered_by_kind_and_cut_by_limit(database: Database, tenant: UUID) -> None:
     position = await start(database, tenant)
     await submit(database, tenant)
     other = await submit(database, tenant, kind="leasing-mix")
@@ -60,7 +64,7 @@ async def test_the_stream_is_filtered_by_kind_and_cut_by_limit(database, tenant)
     assert len(await follow(database, tenant, position, limit=1)) == 1
 
 
-async def test_the_stream_waits_for_older_transactions_and_misses_nothing(database, tenant):
+async def test_the_stream_waits_for_older_transactions_and_misses_nothing(database: Database, tenant: UUID) -> None:
     position = await start(database, tenant)
     early = await submit(database, tenant)
     async with database.transaction(tenant) as slow:
@@ -72,11 +76,11 @@ async def test_the_stream_waits_for_older_transactions_and_misses_nothing(databa
     assert told(await follow(database, tenant, position)) == [(late.id, "queued"), (quick.id, "queued")]
 
 
-async def test_a_reader_between_many_writers_sees_every_row_once(database, tenant):
+async def test_a_reader_between_many_writers_sees_every_row_once(database: Database, tenant: UUID) -> None:
     position = await start(database, tenant)
     seen, done = [], asyncio.Event()
 
-    async def read():
+    async def read() -> None:
         nonlocal position
         while True:
             last = done.is_set()
@@ -87,7 +91,7 @@ async def test_a_reader_between_many_writers_sees_every_row_once(database, tenan
                 return
             await asyncio.sleep(0.002)
 
-    async def write(number):
+    async def write(number: int) -> UUID:
         async with database.transaction(tenant) as tx:
             job = (await tx.jobs.submit(new_job())).job
             await asyncio.sleep(number % 5 / 100)
@@ -102,20 +106,20 @@ async def test_a_reader_between_many_writers_sees_every_row_once(database, tenan
     assert sorted(seen) == sorted((job, "queued") for job in written)
 
 
-async def test_the_stream_of_one_tenant_tells_nothing_of_another(database, tenant):
+async def test_the_stream_of_one_tenant_tells_nothing_of_another(database: Database, tenant: UUID) -> None:
     position = await start(database, tenant)
     await submit(database, await add_tenant(database))
     assert await follow(database, tenant, position) == []
 
 
 @pytest.mark.parametrize("position", ["", "1", "1.2.3", "x.00000000000000000000000000000000.0", "1.x.1.1"])
-async def test_a_made_up_position_is_refused(database, tenant, position):
+async def test_a_made_up_position_is_refused(database: Database, tenant: UUID, position: str) -> None:
     with pytest.raises(UsageError) as refused:
         await follow(database, tenant, position)
     assert refused.value.code == "bad_position"
 
 
-async def test_the_stream_reads_its_index(database, tenant):
+async def test_the_stream_reads_its_index(database: Database, tenant: UUID) -> None:
     from storage.events import _STREAM
 
     await database.ping()

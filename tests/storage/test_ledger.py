@@ -1,10 +1,14 @@
 """The ledger finds every broken promise, and none where there is none."""
 
+from uuid import UUID
+
+import asyncpg
 import pytest
 
 from milpa.jobs import JobError, JobState, new_id
 from storage.ledger import check_ledger
-from storage.rows import Ending
+from storage.rows import Ending, JobRow
+from storage.transaction import Database
 from tests.storage.steps import add_tenant, add_worker, admit, claim, finish, submit, succeeded
 
 BROKEN = [
@@ -19,8 +23,9 @@ BROKEN = [
     ("duplicate_results", "UPDATE jobs SET state = 'failed' WHERE id = $1", "done"),
     (
         "duplicate_results",
-        "INSERT INTO files SELECT tenant_id, job_id, 'other', format, media_type, size, sha256,"
-        " replace(object_key, '/1/', '/2/') FROM files WHERE job_id = $1",
+        """INSERT INTO files
+        SELECT tenant_id, job_id, 'other', '', '', 0, '', replace(object_key, '/1/', '/2/') FROM files
+        WHERE job_id = $1""",
         "done",
     ),
     ("stuck", "UPDATE jobs SET lease_until = now() - interval '61 seconds' WHERE id = $1", "running"),
@@ -32,7 +37,7 @@ BROKEN = [
 ]
 
 
-async def every_state(database, tenant):
+async def every_state(database: Database, tenant: UUID) -> dict[str, JobRow]:
     """One job of each sort, all in order."""
     await add_worker(database, interactive=3)
     done = await succeeded(database, tenant, files=["xlsx"])
@@ -46,7 +51,7 @@ async def every_state(database, tenant):
     return {"done": done, "running": running, "waiting": await submit(database, tenant)}
 
 
-async def test_a_house_in_order_has_a_clean_ledger(database, tenant):
+async def test_a_house_in_order_has_a_clean_ledger(database: Database, tenant: UUID) -> None:
     assert (await check_ledger(database)).ok
     jobs = await every_state(database, tenant)
     report = await check_ledger(database, [job.id for job in jobs.values()])
@@ -55,7 +60,9 @@ async def test_a_house_in_order_has_a_clean_ledger(database, tenant):
 
 
 @pytest.mark.parametrize(("promise", "damage", "which"), BROKEN)
-async def test_a_broken_promise_is_found(database, tenant, owner, promise, damage, which):
+async def test_a_broken_promise_is_found(  # noqa: PLR0917  fixtures and cases
+    database: Database, tenant: UUID, owner: asyncpg.Connection, promise: str, damage: str, which: str
+) -> None:
     jobs = await every_state(database, tenant)
     async with owner.transaction():
         await owner.execute("SET LOCAL session_replication_role = replica")
@@ -65,12 +72,14 @@ async def test_a_broken_promise_is_found(database, tenant, owner, promise, damag
     assert not report.ok
 
 
-async def test_an_accepted_job_without_a_row_is_lost(database, tenant):
+async def test_an_accepted_job_without_a_row_is_lost(database: Database, tenant: UUID) -> None:
     job = await submit(database, tenant)
     assert (await check_ledger(database, [job.id, new_id()])).lost == 1
 
 
-async def test_jobs_that_wait_for_good_reason_are_not_stuck(database, tenant, owner):
+async def test_jobs_that_wait_for_good_reason_are_not_stuck(
+    database: Database, tenant: UUID, owner: asyncpg.Connection
+) -> None:
     late = "UPDATE jobs SET run_at = now() - interval '1 hour', rung_at = rung_at - interval '1 hour'"
     await submit(database, tenant)
     await owner.execute(late)
@@ -88,7 +97,9 @@ async def test_jobs_that_wait_for_good_reason_are_not_stuck(database, tenant, ow
     assert (await check_ledger(database)).stuck == 1, "a cap of none at all is no reason"
 
 
-async def test_a_tenant_at_its_cap_and_a_fleet_at_work_are_good_reasons(database, tenant, owner):
+async def test_a_tenant_at_its_cap_and_a_fleet_at_work_are_good_reasons(
+    database: Database, tenant: UUID, owner: asyncpg.Connection
+) -> None:
     await add_worker(database, interactive=2)
     async with database.fleet() as fleet:
         await fleet.tenants.set_max_running(tenant, 1)

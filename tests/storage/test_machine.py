@@ -16,7 +16,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initial
 from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from milpa.errors import UsageError
-from milpa.jobs import EventType, JobError, JobProgress, JobState, Outcome, Priority, may_become
+from milpa.jobs import JobError, JobProgress, JobState, Outcome, Priority, may_become
 from milpa.settings import Settings
 from storage.ledger import check_ledger
 from storage.rows import ClaimRef, Ending, Idempotency, Ring

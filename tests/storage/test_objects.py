@@ -1,6 +1,8 @@
 """Objects: the same contract on a folder, in memory and on S3 over HTTP."""
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -14,7 +16,7 @@ S3 = {"access_key_id": "test", "secret_access_key": "test", "region": "us-east-1
 
 
 @pytest.fixture(scope="module")
-def s3():
+def s3() -> Iterator[str]:
     """An S3 server on a free port."""
     import boto3
 
@@ -30,7 +32,7 @@ def s3():
 
 
 @pytest.fixture(params=["file", "memory", "s3"])
-def objects(request, tmp_path):
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "file":
         return ObjectStore(Settings(object_store_url=(tmp_path / "objects").as_uri()))
     if request.param == "memory":
@@ -40,18 +42,18 @@ def objects(request, tmp_path):
 
 
 @pytest.fixture
-def key():
+def key() -> str:
     return object_key(uuid4(), uuid4(), 1, "Überblick Q3.xlsx")
 
 
-async def test_an_object_comes_back_as_it_was_put(objects, key):
+async def test_an_object_comes_back_as_it_was_put(objects: ObjectStore, key: str) -> None:
     data = os.urandom(300_000)
     await objects.put(key, data)
     assert await objects.get(key) == data
     assert b"".join([piece async for piece in await objects.stream(key)]) == data
 
 
-async def test_an_object_is_written_once(objects, key):
+async def test_an_object_is_written_once(objects: ObjectStore, key: str) -> None:
     await objects.put(key, b"first")
     with pytest.raises(FatalError) as refused:
         await objects.put(key, b"second")
@@ -59,14 +61,14 @@ async def test_an_object_is_written_once(objects, key):
     assert await objects.get(key) == b"first"
 
 
-async def test_a_missing_object_says_so(objects, key):
+async def test_a_missing_object_says_so(objects: ObjectStore, key: str) -> None:
     with pytest.raises(FileNotFoundError):
         await objects.get(key)
     with pytest.raises(FileNotFoundError):
         await objects.stream(key)
 
 
-async def test_objects_are_deleted_and_deleting_again_does_no_harm(objects, key):
+async def test_objects_are_deleted_and_deleting_again_does_no_harm(objects: ObjectStore, key: str) -> None:
     other = f"{key}.other"
     await objects.put(key, b"data")
     await objects.put(other, b"data")
@@ -78,7 +80,7 @@ async def test_objects_are_deleted_and_deleting_again_does_no_harm(objects, key)
     await objects.delete([])
 
 
-async def test_objects_are_listed_by_prefix(objects):
+async def test_objects_are_listed_by_prefix(objects: ObjectStore) -> None:
     for name in ("a/1", "a/2", "b/1"):
         await objects.put(name, b"12345")
     found = [found async for found in objects.list("a")]
@@ -88,7 +90,9 @@ async def test_objects_are_listed_by_prefix(objects):
     assert len([one async for one in objects.list()]) == 3
 
 
-async def test_only_a_served_store_gives_addresses_of_its_own(objects, key, request):
+async def test_only_a_served_store_gives_addresses_of_its_own(
+    objects: ObjectStore, key: str, request: pytest.FixtureRequest
+) -> None:
     import httpx
 
     await objects.put(key, b"data")
@@ -100,21 +104,20 @@ async def test_only_a_served_store_gives_addresses_of_its_own(objects, key, requ
         assert (await client.get(address)).content == b"data"
 
 
-async def test_the_default_store_is_a_folder_of_the_data_directory(tmp_path):
+async def test_the_default_store_is_a_folder_of_the_data_directory(tmp_path: Path) -> None:
     await ObjectStore(Settings(data_dir=str(tmp_path))).put("a/b", b"data")
     assert (tmp_path / "objects" / "a" / "b").read_bytes() == b"data"
 
 
 @pytest.mark.parametrize("key", ["../escape", "a/../../escape", "/a//b/../../../escape"])
-async def test_no_key_leads_out_of_the_folder(tmp_path, key):
+async def test_no_key_leads_out_of_the_folder(tmp_path: Path, key: str) -> None:
     objects = ObjectStore(Settings(object_store_url=(tmp_path / "objects").as_uri()))
     with pytest.raises(ValueError, match="path"):
         await objects.put(key, b"data")
-    outside = [path for path in tmp_path.rglob("*") if path.is_file() and (tmp_path / "objects") not in path.parents]
-    assert outside == []
+    assert [path.name for path in tmp_path.iterdir()] == ["objects"]  # noqa: ASYNC240  a handful of files
 
 
-async def test_a_store_that_does_not_answer_can_be_tried_again():
+async def test_a_store_that_does_not_answer_can_be_tried_again() -> None:
     options = {**S3, "endpoint": "http://127.0.0.1:9"}
     objects = ObjectStore(Settings(object_store_url="s3://milpa", object_store_options=options))
     for call in (objects.get("key"), objects.stream("key"), objects.put("key", b"data"), objects.delete(["key"])):
@@ -123,13 +126,13 @@ async def test_a_store_that_does_not_answer_can_be_tried_again():
 
 
 @pytest.mark.parametrize("url", ["nothing://x", "s3:", "ftp://host/x"])
-def test_an_address_that_is_none_is_refused(url):
+def test_an_address_that_is_none_is_refused(url: str) -> None:
     with pytest.raises(FatalError) as refused:
         ObjectStore(Settings(object_store_url=url))
     assert refused.value.code == "bad_object_store"
 
 
-def test_an_option_that_the_store_does_not_know_is_refused_without_showing_secrets():
+def test_an_option_that_the_store_does_not_know_is_refused_without_showing_secrets() -> None:
     options = {**S3, "secret_access_key": "hush", "colour": "blue"}
     with pytest.raises(FatalError, match="colour") as refused:
         ObjectStore(Settings(object_store_url="s3://milpa", object_store_options=options))

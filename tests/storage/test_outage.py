@@ -1,7 +1,10 @@
 """PostgreSQL away: said so in one word, never mistaken for a caller's own error, and over once it is back."""
 
 import asyncio
+from typing import Any, Never
+from uuid import UUID
 
+import asyncpg
 import pytest
 from msgspec.structs import replace
 from sqlalchemy import text
@@ -10,13 +13,14 @@ from sqlalchemy.exc import DBAPIError
 from deploy.local.folders import DataDir
 from deploy.local.servers import Servers
 from milpa.errors import TransientError
+from milpa.settings import Settings
 from storage.migrate import migrate
 from storage.transaction import Database
-from tests.storage.steps import add_tenant, look, new_job, submit
+from tests.storage.steps import add_tenant, break_off, look, new_job, submit
 from tests.support.stack import settings_of, temporary_folder
 
 
-async def test_a_database_that_was_restarted_serves_at_the_first_try():
+async def test_a_database_that_was_restarted_serves_at_the_first_try() -> None:
     with temporary_folder() as folder:
         servers = Servers(DataDir(folder), durable=False)
         servers.start()
@@ -42,7 +46,9 @@ async def test_a_database_that_was_restarted_serves_at_the_first_try():
             servers.stop()
 
 
-async def test_connections_cut_while_idle_are_replaced_unseen(database, tenant, owner):
+async def test_connections_cut_while_idle_are_replaced_unseen(
+    database: Database, tenant: UUID, owner: asyncpg.Connection
+) -> None:
     await asyncio.gather(*(submit(database, tenant) for _ in range(5)))
     await owner.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'milpa_app'")
     await asyncio.sleep(0.2)
@@ -50,8 +56,10 @@ async def test_connections_cut_while_idle_are_replaced_unseen(database, tenant, 
 
 
 @pytest.mark.parametrize("when", ["statement", "commit"])
-async def test_a_connection_cut_in_a_transaction_is_an_outage_and_keeps_nothing(database, tenant, owner, when):
-    with pytest.raises(TransientError):
+async def test_a_connection_cut_in_a_transaction_is_an_outage_and_keeps_nothing(
+    database: Database, tenant: UUID, owner: asyncpg.Connection, when: str
+) -> None:
+    async def be_cut_off() -> None:
         async with database.transaction(tenant) as tx:
             await tx.jobs.submit(new_job())
             pid = (await tx.connection.execute(text("SELECT pg_backend_pid()"))).scalar()
@@ -59,11 +67,16 @@ async def test_a_connection_cut_in_a_transaction_is_an_outage_and_keeps_nothing(
             await asyncio.sleep(0.1)
             if when == "statement":
                 await tx.jobs.list()
+
+    with pytest.raises(TransientError):
+        await be_cut_off()
     async with database.transaction(tenant) as tx:
         assert await tx.jobs.list() == []
 
 
-async def test_a_pool_that_is_used_up_is_an_outage(settings, tenant, monkeypatch):
+async def test_a_pool_that_is_used_up_is_an_outage(
+    settings: Settings, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("storage.transaction._POOL_WAIT_SECONDS", 0.1)
     database = await Database.connect(replace(settings, database_pool=1))
     async with database.transaction(tenant):
@@ -73,11 +86,11 @@ async def test_a_pool_that_is_used_up_is_an_outage(settings, tenant, monkeypatch
     await database.close()
 
 
-async def test_a_deadlock_is_an_outage_for_one_of_the_two(database, tenant):
+async def test_a_deadlock_is_an_outage_for_one_of_the_two(database: Database, tenant: UUID) -> None:
     first, second = await submit(database, tenant), await submit(database, tenant)
     locked = asyncio.Barrier(2)
 
-    async def stop_both(*jobs):
+    async def stop_both(*jobs: Any) -> None:
         async with database.transaction(tenant) as tx:
             await tx.jobs.request_stop(jobs[0].id)
             await locked.wait()
@@ -91,16 +104,16 @@ async def test_a_deadlock_is_an_outage_for_one_of_the_two(database, tenant):
 
 
 @pytest.mark.parametrize("error", [OSError, TimeoutError, ConnectionError, KeyError])
-async def test_a_callers_own_error_goes_through_as_it_is(database, tenant, error):
+async def test_a_callers_own_error_goes_through_as_it_is(
+    database: Database, tenant: UUID, error: type[Exception]
+) -> Never:
     with pytest.raises(error):
-        async with database.transaction(tenant) as tx:
-            await tx.jobs.submit(new_job())
-            raise error
+        await break_off(database, tenant, error)
     async with database.transaction(tenant) as tx:
         assert await tx.jobs.list() == []
 
 
-async def test_a_wrong_statement_is_not_an_outage(database, tenant):
+async def test_a_wrong_statement_is_not_an_outage(database: Database, tenant: UUID) -> None:
     with pytest.raises(DBAPIError):
         async with database.transaction(tenant) as tx:
             await tx.connection.execute(text("SELECT nonsense"))

@@ -1,15 +1,20 @@
 """Retention: payloads and files end after their time, the job's row and log stay."""
 
+from typing import Any
+from uuid import UUID
+
+import asyncpg
 import pytest
 
 from milpa.errors import UsageError
 from milpa.jobs import JobError, JobState
 from storage.ledger import check_ledger
-from storage.rows import Ending, Idempotency
+from storage.rows import Ending, Idempotency, Pruned
+from storage.transaction import Database
 from tests.storage.steps import add_tenant, add_worker, claim, finish, look, payload, submit, succeeded, types
 
 
-async def age(owner, *jobs, days=31):
+async def age(owner: asyncpg.Connection, *jobs: Any, days: float = 31) -> None:
     await owner.execute(
         "UPDATE jobs SET finished_at = finished_at - make_interval(days => $2) WHERE id = ANY ($1)",
         [job.id for job in jobs],
@@ -17,12 +22,14 @@ async def age(owner, *jobs, days=31):
     )
 
 
-async def prune(database, days=30.0):
+async def prune(database: Database, days: float = 30.0) -> Pruned:
     async with database.fleet() as fleet:
         return await fleet.jobs.prune(days)
 
 
-async def test_what_is_older_than_its_time_is_dropped_and_the_figures_stay(database, tenant, owner):
+async def test_what_is_older_than_its_time_is_dropped_and_the_figures_stay(
+    database: Database, tenant: UUID, owner: asyncpg.Connection
+) -> None:
     old, young = [await succeeded(database, tenant, files=["xlsx"]) for _ in range(2)]
     other = await succeeded(database, await add_tenant(database), files=["pdf"])
     await age(owner, old, other)
@@ -44,14 +51,18 @@ async def test_what_is_older_than_its_time_is_dropped_and_the_figures_stay(datab
     assert (await check_ledger(database)).ok
 
 
-async def test_jobs_that_have_not_ended_are_never_pruned(database, tenant, owner):
+async def test_jobs_that_have_not_ended_are_never_pruned(
+    database: Database, tenant: UUID, owner: asyncpg.Connection
+) -> None:
     waiting, running = await submit(database, tenant), (await claim(database, await submit(database, tenant))).job
     await owner.execute("UPDATE jobs SET created_at = now() - interval '1 year', run_at = now() - interval '1 year'")
     assert (await prune(database, days=0)).jobs == 0
     assert await payload(database, waiting, "input") == await payload(database, running, "input") != None  # noqa: E711
 
 
-async def test_an_object_that_a_younger_job_reuses_is_kept(database, tenant, owner):
+async def test_an_object_that_a_younger_job_reuses_is_kept(
+    database: Database, tenant: UUID, owner: asyncpg.Connection
+) -> None:
     old = await succeeded(database, tenant, files=["xlsx"])
     again = await submit(database, tenant, reuse=True, files=["xlsx"])
     await age(owner, old)
@@ -60,14 +71,18 @@ async def test_an_object_that_a_younger_job_reuses_is_kept(database, tenant, own
     assert (await prune(database)).object_keys == [f"{tenant}/{old.id}/1/deals.xlsx"]
 
 
-async def test_objects_shared_by_jobs_pruned_together_are_named_once(database, tenant, owner):
+async def test_objects_shared_by_jobs_pruned_together_are_named_once(
+    database: Database, tenant: UUID, owner: asyncpg.Connection
+) -> None:
     old = await succeeded(database, tenant, files=["xlsx"])
     again = await submit(database, tenant, reuse=True, files=["xlsx"])
     await age(owner, old, again)
     assert (await prune(database)).object_keys == [f"{tenant}/{old.id}/1/deals.xlsx"]
 
 
-async def test_a_pruned_job_is_not_reused_retried_or_rendered(database, tenant, owner):
+async def test_a_pruned_job_is_not_reused_retried_or_rendered(
+    database: Database, tenant: UUID, owner: asyncpg.Connection
+) -> None:
     done = await succeeded(database, tenant)
     failed = await submit(database, tenant, input=b"other")
     await finish(database, (await claim(database, failed)).ref, Ending(state=JobState.FAILED, error=JobError("c", "m")))
@@ -83,7 +98,9 @@ async def test_a_pruned_job_is_not_reused_retried_or_rendered(database, tenant, 
         assert refused.value.code == "report_gone"
 
 
-async def test_expired_keys_and_workers_long_gone_are_dropped(database, tenant, owner):
+async def test_expired_keys_and_workers_long_gone_are_dropped(
+    database: Database, tenant: UUID, owner: asyncpg.Connection
+) -> None:
     await submit(database, tenant, idempotency=Idempotency("old", b"body"))
     await owner.execute("UPDATE idempotency_keys SET expires_at = now()")
     await submit(database, tenant, idempotency=Idempotency("young", b"body"))
@@ -94,7 +111,7 @@ async def test_expired_keys_and_workers_long_gone_are_dropped(database, tenant, 
     assert await owner.fetch("SELECT id FROM workers") == [(alive,)]
 
 
-async def test_objects_that_no_row_names_are_told_from_the_others(database, tenant):
+async def test_objects_that_no_row_names_are_told_from_the_others(database: Database, tenant: UUID) -> None:
     job = await succeeded(database, tenant, files=["xlsx"])
     named = f"{tenant}/{job.id}/1/deals.xlsx"
     async with database.fleet() as fleet:

@@ -1,6 +1,8 @@
 """The schema as promised: what the migrations make, and what each role may do with it."""
 
 import asyncio
+from pathlib import Path
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -23,7 +25,7 @@ NOT_A_TENANTS = {"alembic_version", "workers", "queues"}
 """Tables without a tenant's rows: only the owner and the fleet's role may touch them."""
 
 
-async def test_migrations_make_the_tables_that_the_code_declares(settings):
+async def test_migrations_make_the_tables_that_the_code_declares(settings: Settings) -> None:
     engine = create_async_engine(
         "postgresql+asyncpg://", async_creator=lambda: asyncpg.connect(settings.database_owner_url.reveal())
     )
@@ -33,11 +35,11 @@ async def test_migrations_make_the_tables_that_the_code_declares(settings):
     assert drift == []
 
 
-async def test_migrating_again_does_nothing(settings):
+async def test_migrating_again_does_nothing(settings: Settings) -> None:
     assert await migrate(settings) is False
 
 
-async def test_two_that_migrate_at_once_make_one_schema(settings, owner):
+async def test_two_that_migrate_at_once_make_one_schema(settings: Settings, owner: asyncpg.Connection) -> None:
     await create_database(settings, "raced")
     raced = other_database(settings, "raced")
     assert True in await asyncio.gather(migrate(raced), migrate(raced), migrate(raced))
@@ -47,22 +49,22 @@ async def test_two_that_migrate_at_once_make_one_schema(settings, owner):
     await owner.execute("DROP DATABASE raced")
 
 
-async def test_migrating_without_an_owner_uses_the_one_address_there_is(settings):
+async def test_migrating_without_an_owner_uses_the_one_address_there_is(settings: Settings) -> None:
     only = Settings(database_url=settings.database_owner_url)
     assert await migrate(only) is False
 
 
-async def test_migrating_nothing_says_what_is_missing():
+async def test_migrating_nothing_says_what_is_missing() -> None:
     with pytest.raises(UsageError, match="MILPA_DATABASE_URL"):
         await migrate(Settings())
 
 
-async def test_migrating_a_database_that_is_away_can_be_tried_again(tmp_path):
+async def test_migrating_a_database_that_is_away_can_be_tried_again(tmp_path: Path) -> None:
     with pytest.raises(TransientError):
         await migrate(Settings(database_url=Secret(f"postgresql://milpa_owner@/milpa?host={tmp_path}")))
 
 
-async def test_every_tenant_table_forces_a_policy_on_everyone(owner):
+async def test_every_tenant_table_forces_a_policy_on_everyone(owner: asyncpg.Connection) -> None:
     tables = await owner.fetch(
         """
         SELECT relname AS name, relrowsecurity AND relforcerowsecurity AS forced,
@@ -80,23 +82,23 @@ async def test_every_tenant_table_forces_a_policy_on_everyone(owner):
         assert table["policies"] in (["fleet", "tenant"], ["tenant"]), table["name"]
 
 
-async def test_the_application_may_not_touch_what_is_no_tenants(owner):
+async def test_the_application_may_not_touch_what_is_no_tenants(owner: asyncpg.Connection) -> None:
     for table in NOT_A_TENANTS:
         for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE"):
             assert not await owner.fetchval("SELECT has_table_privilege('milpa_app', $1, $2)", table, privilege)
 
 
-async def test_the_log_is_append_only_for_every_role(owner):
+async def test_the_log_is_append_only_for_every_role(owner: asyncpg.Connection) -> None:
     for role in ("milpa_app", "milpa_fleet"):
         for privilege in ("UPDATE", "DELETE", "TRUNCATE"):
             assert not await owner.fetchval("SELECT has_table_privilege($1, 'job_events', $2)", role, privilege)
 
 
-async def test_the_fleet_reads_no_payload(owner):
+async def test_the_fleet_reads_no_payload(owner: asyncpg.Connection) -> None:
     assert not await owner.fetchval("SELECT has_column_privilege('milpa_fleet', 'payloads', 'data', 'SELECT')")
 
 
-async def test_no_role_of_ours_can_bypass_row_level_security(owner):
+async def test_no_role_of_ours_can_bypass_row_level_security(owner: asyncpg.Connection) -> None:
     roles = await owner.fetch(
         "SELECT rolname, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb FROM pg_roles WHERE rolname ~ '^milpa_(app|fleet)'"
     )
@@ -126,7 +128,7 @@ async def test_no_role_of_ours_can_bypass_row_level_security(owner):
     ],
 )
 @pytest.mark.parametrize("role", ["milpa_app", "milpa_fleet"])
-async def test_the_application_changes_no_schema_and_no_rights(settings, statement, role):
+async def test_the_application_changes_no_schema_and_no_rights(settings: Settings, statement: str, role: str) -> None:
     connection = await asyncpg.connect(settings.database_url.reveal())
     await connection.execute(f"SET ROLE {role}")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
@@ -134,13 +136,15 @@ async def test_the_application_changes_no_schema_and_no_rights(settings, stateme
     await connection.close()
 
 
-async def test_a_login_that_owns_the_tables_is_refused(settings):
+async def test_a_login_that_owns_the_tables_is_refused(settings: Settings) -> None:
     with pytest.raises(FatalError, match="milpa_app") as refused:
         await Database.connect(replace(settings, database_url=settings.database_owner_url))
     assert refused.value.code == "login_bypasses_security"
 
 
-async def test_a_login_that_bypasses_row_level_security_is_refused(settings, owner):
+async def test_a_login_that_bypasses_row_level_security_is_refused(
+    settings: Settings, owner: asyncpg.Connection
+) -> None:
     await owner.execute("CREATE ROLE sees_all LOGIN BYPASSRLS IN ROLE milpa_app")
     url = settings.database_url.reveal().replace("milpa_app@", "sees_all@")
     with pytest.raises(FatalError) as refused:
@@ -149,7 +153,7 @@ async def test_a_login_that_bypasses_row_level_security_is_refused(settings, own
     await owner.execute("DROP ROLE sees_all")
 
 
-async def test_a_login_of_the_operators_own_serves_as_well(settings, owner):
+async def test_a_login_of_the_operators_own_serves_as_well(settings: Settings, owner: asyncpg.Connection) -> None:
     await owner.execute("CREATE ROLE operators LOGIN IN ROLE milpa_app")
     url = settings.database_url.reveal().replace("milpa_app@", "operators@")
     database = await Database.connect(replace(settings, database_url=Secret(url)))
@@ -159,7 +163,7 @@ async def test_a_login_of_the_operators_own_serves_as_well(settings, owner):
     await owner.execute("DROP ROLE operators")
 
 
-async def test_a_database_that_was_not_migrated_says_so(settings, owner):
+async def test_a_database_that_was_not_migrated_says_so(settings: Settings, owner: asyncpg.Connection) -> None:
     await create_database(settings, "bare")
     with pytest.raises(FatalError, match="milpa migrate"):
         await Database.connect(other_database(settings, "bare"))
@@ -168,7 +172,9 @@ async def test_a_database_that_was_not_migrated_says_so(settings, owner):
 
 @pytest.mark.parametrize("target", list(JobState))
 @pytest.mark.parametrize("state", [JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED])
-async def test_nothing_leads_out_of_a_terminal_state_not_even_the_owner(database, tenant, owner, state, target):
+async def test_nothing_leads_out_of_a_terminal_state_not_even_the_owner(
+    database: Database, tenant: UUID, owner: asyncpg.Connection, state: JobState, target: JobState
+) -> None:
     job = await submit(database, tenant)
     ref = (await claim(database, job)).ref
     await finish(database, ref, Ending(state=state))
@@ -180,7 +186,7 @@ async def test_nothing_leads_out_of_a_terminal_state_not_even_the_owner(database
     assert target not in TRANSITIONS[state]
 
 
-async def test_a_second_closing_event_is_refused(database, tenant, owner):
+async def test_a_second_closing_event_is_refused(database: Database, tenant: UUID, owner: asyncpg.Connection) -> None:
     job = await succeeded(database, tenant)
     for type_ in ("succeeded", "failed", "cancelled"):
         with pytest.raises(asyncpg.UniqueViolationError, match="job_events_one_end"):

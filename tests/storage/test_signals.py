@@ -1,6 +1,10 @@
 """Hints: told after a commit and never before, coalesced, and harmless when Redis is away."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Never
+from uuid import UUID
 
 import pytest
 from redis.asyncio import Redis
@@ -10,24 +14,25 @@ from deploy.local.folders import DataDir
 from deploy.local.processes import start, stop, wait_ready
 from deploy.local.servers import Servers
 from milpa.jobs import EventType, JobProgress
+from milpa.settings import Settings
 from storage.signals import ADMIT, CONTROL, EVENTS, Signals
 from storage.transaction import Database
-from tests.storage.steps import claim, new_job, submit
+from tests.storage.steps import break_off, claim, submit
 from tests.support.stack import temporary_folder
 
 
 class Ear:
     """Hears one channel."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.heard = []
         self._more = asyncio.Event()
 
-    def __call__(self, message):
+    def __call__(self, message: str) -> None:
         self.heard.append(message)
         self._more.set()
 
-    async def hears(self, *messages):
+    async def hears(self, *messages: Any) -> None:
         async with asyncio.timeout(10):
             while not set(messages) <= set(self.heard):
                 self._more.clear()
@@ -35,7 +40,7 @@ class Ear:
 
 
 @pytest.fixture
-async def telling(settings, redis):
+async def telling(settings: Settings, redis: Redis) -> AsyncIterator[Database]:
     """A database that tells."""
     database = await Database.connect(settings, redis)
     yield database
@@ -43,7 +48,7 @@ async def telling(settings, redis):
 
 
 @pytest.fixture
-async def ears(redis):
+async def ears(redis: Redis) -> AsyncIterator[dict[str, Ear]]:
     signals = Signals(redis)
     ears = {channel: Ear() for channel in (EVENTS, ADMIT, CONTROL)}
     for channel, ear in ears.items():
@@ -52,7 +57,9 @@ async def ears(redis):
     await signals.close()
 
 
-async def test_a_commit_tells_of_new_events_and_of_jobs_to_admit(telling, tenant, ears):
+async def test_a_commit_tells_of_new_events_and_of_jobs_to_admit(
+    telling: Database, tenant: UUID, ears: dict[str, Ear]
+) -> None:
     job = await submit(telling, tenant)
     await ears[EVENTS].hears(f"{tenant}:{job.id}:1")
     await ears[ADMIT].hears("")
@@ -63,7 +70,9 @@ async def test_a_commit_tells_of_new_events_and_of_jobs_to_admit(telling, tenant
     await ears[EVENTS].hears(f"{tenant}:{job.id}:3")
 
 
-async def test_stop_and_cancel_of_a_running_job_are_told_to_its_worker(telling, tenant, ears):
+async def test_stop_and_cancel_of_a_running_job_are_told_to_its_worker(
+    telling: Database, tenant: UUID, ears: dict[str, Ear]
+) -> None:
     jobs = [(await claim(telling, await submit(telling, tenant))).job for _ in range(2)]
     async with telling.transaction(tenant) as tx:
         await tx.jobs.request_stop(jobs[0].id)
@@ -73,17 +82,17 @@ async def test_stop_and_cancel_of_a_running_job_are_told_to_its_worker(telling, 
     await ears[CONTROL].hears(*(str(job.id) for job in jobs))
 
 
-async def test_what_breaks_off_tells_nothing(telling, tenant, ears):
+async def test_what_breaks_off_tells_nothing(telling: Database, tenant: UUID, ears: dict[str, Ear]) -> Never:
     with pytest.raises(InterruptedError):
-        async with telling.transaction(tenant) as tx:
-            await tx.jobs.submit(new_job())
-            raise InterruptedError
+        await break_off(telling, tenant)
     job = await submit(telling, tenant)
     await ears[EVENTS].hears(f"{tenant}:{job.id}:1")
     assert len(ears[EVENTS].heard) == 1
 
 
-async def test_a_process_that_admits_itself_asks_nobody_else(settings, redis, tenant, ears):
+async def test_a_process_that_admits_itself_asks_nobody_else(
+    settings: Settings, redis: Redis, tenant: UUID, ears: dict[str, Ear]
+) -> None:
     database = await Database.connect(settings, redis)
     woken = []
     database.on_waiting(lambda: woken.append(True))
@@ -94,7 +103,7 @@ async def test_a_process_that_admits_itself_asks_nobody_else(settings, redis, te
     await database.close()
 
 
-async def test_listeners_come_and_go_on_one_connection(redis):
+async def test_listeners_come_and_go_on_one_connection(redis: Redis) -> None:
     signals, first, second, third = Signals(redis), Ear(), Ear(), Ear()
     before = len(await redis.client_list(_type="pubsub"))
     stop_first = await signals.listen(EVENTS, first)
@@ -112,7 +121,9 @@ async def test_listeners_come_and_go_on_one_connection(redis):
     await signals.close()
 
 
-async def test_with_redis_away_nothing_is_raised_and_nothing_blocks(settings, tenant, tmp_path):
+async def test_with_redis_away_nothing_is_raised_and_nothing_blocks(
+    settings: Settings, tenant: UUID, tmp_path: Path
+) -> None:
     redis = Redis(unix_socket_path=str(tmp_path / "none.sock"))
     database = await Database.connect(settings, redis)
     ear = Ear()
@@ -122,7 +133,7 @@ async def test_with_redis_away_nothing_is_raised_and_nothing_blocks(settings, te
     assert ear.heard == []
 
 
-async def test_listeners_hear_again_when_redis_is_back():
+async def test_listeners_hear_again_when_redis_is_back() -> None:
     with temporary_folder() as folder:
         servers = Servers(DataDir(folder), durable=False)
         for needed in (servers.folders.sockets, servers.folders.redis):

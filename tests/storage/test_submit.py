@@ -1,16 +1,22 @@
 """Submitting: what a job starts as, one job per idempotency key, batches, reuse, and trying again."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any, Never
+from uuid import UUID
 
+import asyncpg
 import pytest
 
 from milpa.errors import UsageError
 from milpa.jobs import FileFormat, JobError, JobOptions, JobState, Outcome, Priority
-from storage.rows import Ending, Idempotency
+from storage.rows import Ending, Idempotency, JobRow, SubmittedBatch
+from storage.transaction import Database
 from tests.storage.steps import (
     DONE,
     add_tenant,
+    break_off,
     claim,
     events,
     finish,
@@ -23,7 +29,7 @@ from tests.storage.steps import (
 )
 
 
-async def test_a_submitted_job_waits_with_all_it_was_given(database, tenant):
+async def test_a_submitted_job_waits_with_all_it_was_given(database: Database, tenant: UUID) -> None:
     given = new_job(
         options=JobOptions(time_limit_seconds=7, seed=3),
         files=[FileFormat.XLSX, FileFormat.PDF],
@@ -45,31 +51,33 @@ async def test_a_submitted_job_waits_with_all_it_was_given(database, tenant):
     assert await payload(database, job, "input") == given.input
 
 
-async def test_what_the_outside_sees_of_a_job_is_the_contract_of_the_api(database, tenant):
+async def test_what_the_outside_sees_of_a_job_is_the_contract_of_the_api(database: Database, tenant: UUID) -> None:
     job = await succeeded(database, tenant)
     seen = job.public({"self": "/v1/jobs/1"})
     assert (seen.id, seen.state, seen.objective, seen.links) == (job.id, "succeeded", 12.5, {"self": "/v1/jobs/1"})
     assert not hasattr(seen, "tenant_id")
 
 
-async def test_nothing_is_kept_of_a_submit_that_breaks_off(database, tenant):
+async def test_nothing_is_kept_of_a_submit_that_breaks_off(database: Database, tenant: UUID) -> Never:
     with pytest.raises(InterruptedError):
-        async with database.transaction(tenant) as tx:
-            await tx.jobs.submit(new_job(idempotency=Idempotency("key", b"body")))
-            raise InterruptedError
+        await break_off(database, tenant, idempotency=Idempotency("key", b"body"))
     async with database.transaction(tenant) as tx:
         assert await tx.jobs.list() == []
         assert not (await tx.jobs.submit(new_job(idempotency=Idempotency("key", b"other body")))).replayed
 
 
-async def test_the_payload_is_sealed_in_the_database(database, tenant, owner):
+async def test_the_payload_is_sealed_in_the_database(
+    database: Database, tenant: UUID, owner: asyncpg.Connection
+) -> None:
     job = await submit(database, tenant, input=b"a very secret marker " * 50)
     stored = await owner.fetchval("SELECT data FROM payloads WHERE job_id = $1", job.id)
     assert b"secret" not in stored
     assert len(stored) < 200
 
 
-async def test_a_job_for_later_is_scheduled_and_queued_when_its_time_comes(database, tenant, owner):
+async def test_a_job_for_later_is_scheduled_and_queued_when_its_time_comes(
+    database: Database, tenant: UUID, owner: asyncpg.Connection
+) -> None:
     job = await submit(database, tenant, run_at=datetime.now(UTC) + timedelta(hours=1))
     assert (job.state, job.last_seq) == (JobState.SCHEDULED, 0)
     async with database.fleet() as fleet:
@@ -82,19 +90,21 @@ async def test_a_job_for_later_is_scheduled_and_queued_when_its_time_comes(datab
     assert await types(database, job) == ["queued"]
 
 
-async def test_a_job_for_a_time_gone_by_is_queued_at_once(database, tenant):
+async def test_a_job_for_a_time_gone_by_is_queued_at_once(database: Database, tenant: UUID) -> None:
     job = await submit(database, tenant, run_at=datetime.now(UTC) - timedelta(hours=1))
     assert job.state is JobState.QUEUED
 
 
 @pytest.mark.parametrize("given", [{"name": "a\0b"}, {"tags": ["\0"]}, {"idempotency": Idempotency("\0", b"")}])
-async def test_a_text_that_can_not_be_stored_is_the_callers_error(database, tenant, given):
+async def test_a_text_that_can_not_be_stored_is_the_callers_error(
+    database: Database, tenant: UUID, given: dict[str, Any]
+) -> None:
     with pytest.raises(UsageError) as refused:
         await submit(database, tenant, **given)
     assert refused.value.code == "bad_text"
 
 
-async def test_a_problem_may_hold_any_character_and_its_warnings_too(database, tenant):
+async def test_a_problem_may_hold_any_character_and_its_warnings_too(database: Database, tenant: UUID) -> None:
     job = await submit(database, tenant, input=b'{"id":"\\u0000"}', warnings=[{"message": "deal a\0b"}])
     assert job.warnings == [{"message": "deal a\ufffdb"}]
     assert await payload(database, job, "input") == b'{"id":"\\u0000"}'
@@ -103,7 +113,7 @@ async def test_a_problem_may_hold_any_character_and_its_warnings_too(database, t
 # Idempotency
 
 
-async def test_the_same_key_and_body_give_the_same_job_as_it_is_now(database, tenant):
+async def test_the_same_key_and_body_give_the_same_job_as_it_is_now(database: Database, tenant: UUID) -> None:
     first = await submit(database, tenant, idempotency=Idempotency("key", b"body"))
     held = await claim(database, first)
     async with database.transaction(tenant) as tx:
@@ -113,7 +123,7 @@ async def test_the_same_key_and_body_give_the_same_job_as_it_is_now(database, te
     assert held.ref.job_id == first.id
 
 
-async def test_the_same_key_with_another_body_is_refused(database, tenant):
+async def test_the_same_key_with_another_body_is_refused(database: Database, tenant: UUID) -> None:
     await submit(database, tenant, idempotency=Idempotency("key", b"body"))
     with pytest.raises(UsageError) as refused:
         await submit(database, tenant, idempotency=Idempotency("key", b"other"))
@@ -122,23 +132,23 @@ async def test_the_same_key_with_another_body_is_refused(database, tenant):
         assert len(await tx.jobs.list()) == 1
 
 
-async def test_a_key_belongs_to_one_tenant(database, tenant):
+async def test_a_key_belongs_to_one_tenant(database: Database, tenant: UUID) -> None:
     mine = await submit(database, tenant, idempotency=Idempotency("key", b"body"))
     other = await submit(database, await add_tenant(database), idempotency=Idempotency("key", b"other"))
     assert mine.id != other.id
 
 
-async def test_many_submits_at_once_with_one_key_make_one_job(database, tenant):
+async def test_many_submits_at_once_with_one_key_make_one_job(database: Database, tenant: UUID) -> None:
     made = await asyncio.gather(*(submit(database, tenant, idempotency=Idempotency("key", b"body")) for _ in range(12)))
     assert len({job.id for job in made}) == 1
     async with database.transaction(tenant) as tx:
         assert len(await tx.jobs.list()) == 1
 
 
-async def test_a_submit_behind_one_that_breaks_off_takes_the_key(database, tenant):
+async def test_a_submit_behind_one_that_breaks_off_takes_the_key(database: Database, tenant: UUID) -> None:
     inside, go_on = asyncio.Event(), asyncio.Event()
 
-    async def breaks_off():
+    async def breaks_off() -> Never:
         async with database.transaction(tenant) as tx:
             await tx.jobs.submit(new_job(idempotency=Idempotency("key", b"body")))
             inside.set()
@@ -156,7 +166,7 @@ async def test_a_submit_behind_one_that_breaks_off_takes_the_key(database, tenan
         await broken
 
 
-async def test_a_key_ends_after_its_time(database, tenant, owner):
+async def test_a_key_ends_after_its_time(database: Database, tenant: UUID, owner: asyncpg.Connection) -> None:
     first = await submit(database, tenant, idempotency=Idempotency("key", b"body"))
     left = await owner.fetchval("SELECT expires_at - now() FROM idempotency_keys")
     assert timedelta(hours=23, minutes=50) < left <= timedelta(hours=24)
@@ -166,7 +176,7 @@ async def test_a_key_ends_after_its_time(database, tenant, owner):
     assert await owner.fetchval("SELECT count(*) FROM idempotency_keys") == 1
 
 
-async def test_a_key_is_free_again_once_its_job_is_erased(database, tenant):
+async def test_a_key_is_free_again_once_its_job_is_erased(database: Database, tenant: UUID) -> None:
     job = await submit(database, tenant, idempotency=Idempotency("key", b"body"))
     async with database.transaction(tenant) as tx:
         await tx.jobs.request_cancel(job.id)
@@ -177,7 +187,7 @@ async def test_a_key_is_free_again_once_its_job_is_erased(database, tenant):
 # Batches
 
 
-async def test_a_batch_makes_its_jobs_in_order_and_counts_them(database, tenant):
+async def test_a_batch_makes_its_jobs_in_order_and_counts_them(database: Database, tenant: UUID) -> None:
     async with database.transaction(tenant) as tx:
         made = await tx.jobs.submit_batch(
             "night", [new_job(name=f"job {number}", priority=Priority.BATCH) for number in range(5)], "https://e.org/"
@@ -194,7 +204,7 @@ async def test_a_batch_makes_its_jobs_in_order_and_counts_them(database, tenant)
     assert await payload(database, made.jobs[4], "input") == new_job().input
 
 
-async def test_a_batch_of_a_thousand_is_one_transaction(database, tenant):
+async def test_a_batch_of_a_thousand_is_one_transaction(database: Database, tenant: UUID) -> None:
     async with database.transaction(tenant) as tx:
         made = await tx.jobs.submit_batch(None, [new_job() for _ in range(1000)])
     async with database.transaction(tenant) as tx:
@@ -202,15 +212,15 @@ async def test_a_batch_of_a_thousand_is_one_transaction(database, tenant):
 
 
 @pytest.mark.parametrize("size", [0, 1001])
-async def test_a_batch_of_none_or_too_many_is_refused(database, tenant, size):
+async def test_a_batch_of_none_or_too_many_is_refused(database: Database, tenant: UUID, size: int) -> None:
     with pytest.raises(UsageError) as refused:
         async with database.transaction(tenant) as tx:
             await tx.jobs.submit_batch(None, [new_job()] * size)
     assert refused.value.code == "batch_size"
 
 
-async def test_a_batch_is_made_once_for_its_key(database, tenant):
-    async def submit_batch(body):
+async def test_a_batch_is_made_once_for_its_key(database: Database, tenant: UUID) -> None:
+    async def submit_batch(body: bytes) -> SubmittedBatch:
         async with database.transaction(tenant) as tx:
             return await tx.jobs.submit_batch("night", [new_job(), new_job()], idempotency=Idempotency("key", body))
 
@@ -227,7 +237,7 @@ async def test_a_batch_is_made_once_for_its_key(database, tenant):
 # Reuse
 
 
-async def test_reuse_answers_with_an_earlier_result_of_the_same_problem(database, tenant):
+async def test_reuse_answers_with_an_earlier_result_of_the_same_problem(database: Database, tenant: UUID) -> None:
     first = await succeeded(database, tenant, files=["xlsx", "pdf"])
     again = await submit(database, tenant, reuse=True, files=["pdf"])
     assert (again.state, again.reused_from, again.attempt) == (JobState.SUCCEEDED, first.id, 0)
@@ -243,7 +253,7 @@ async def test_reuse_answers_with_an_earlier_result_of_the_same_problem(database
         assert await tx.files.requested(again.id) is None
 
 
-async def test_reuse_has_the_formats_made_that_the_earlier_job_lacks(database, tenant):
+async def test_reuse_has_the_formats_made_that_the_earlier_job_lacks(database: Database, tenant: UUID) -> None:
     await succeeded(database, tenant, files=["xlsx"])
     again = await submit(database, tenant, reuse=True, files=["xlsx", "pdf"])
     async with database.transaction(tenant) as tx:
@@ -261,30 +271,32 @@ async def test_reuse_has_the_formats_made_that_the_earlier_job_lacks(database, t
         {"options": JobOptions(relative_gap=0.01)},
     ],
 )
-async def test_reuse_needs_the_same_kind_version_problem_and_options(database, tenant, other):
+async def test_reuse_needs_the_same_kind_version_problem_and_options(
+    database: Database, tenant: UUID, other: dict[str, Any]
+) -> None:
     await succeeded(database, tenant)
     assert (await submit(database, tenant, reuse=True, **other)).state is JobState.QUEUED
 
 
 @pytest.mark.parametrize("outcome", [Outcome.FEASIBLE, Outcome.NO_SOLUTION, Outcome.UNBOUNDED])
-async def test_only_proven_answers_are_reused(database, tenant, outcome):
+async def test_only_proven_answers_are_reused(database: Database, tenant: UUID, outcome: Outcome) -> None:
     await succeeded(database, tenant, Ending(state=JobState.SUCCEEDED, outcome=outcome, result=b"{}"))
     assert (await submit(database, tenant, reuse=True)).state is JobState.QUEUED
 
 
-async def test_an_infeasible_answer_is_reused_too(database, tenant):
+async def test_an_infeasible_answer_is_reused_too(database: Database, tenant: UUID) -> None:
     ending = Ending(state=JobState.SUCCEEDED, outcome=Outcome.INFEASIBLE, result=b"{}")
     first = await succeeded(database, tenant, ending)
     assert (await submit(database, tenant, reuse=True)).reused_from == first.id
 
 
-async def test_nothing_is_reused_unasked_or_from_another_tenant(database, tenant):
+async def test_nothing_is_reused_unasked_or_from_another_tenant(database: Database, tenant: UUID) -> None:
     await succeeded(database, tenant)
     assert (await submit(database, tenant)).state is JobState.QUEUED
     assert (await submit(database, await add_tenant(database), reuse=True)).state is JobState.QUEUED
 
 
-async def test_in_a_batch_those_that_can_be_reused_end_at_once(database, tenant):
+async def test_in_a_batch_those_that_can_be_reused_end_at_once(database: Database, tenant: UUID) -> None:
     first = await succeeded(database, tenant)
     async with database.transaction(tenant) as tx:
         made = await tx.jobs.submit_batch(None, [new_job(), new_job(reuse=True), new_job(input=b"other", reuse=True)])
@@ -292,18 +304,18 @@ async def test_in_a_batch_those_that_can_be_reused_end_at_once(database, tenant)
     assert made.jobs[1].reused_from == first.id
 
 
-async def test_reuse_and_erasing_the_original_at_once_leave_no_dangling_file(database, tenant):
+async def test_reuse_and_erasing_the_original_at_once_leave_no_dangling_file(database: Database, tenant: UUID) -> None:
     first = await succeeded(database, tenant, files=["xlsx"])
     inside, go_on = asyncio.Event(), asyncio.Event()
 
-    async def reuse():
+    async def reuse() -> JobRow:
         async with database.transaction(tenant) as tx:
             made = (await tx.jobs.submit(new_job(reuse=True, files=["xlsx"]))).job
             inside.set()
             await go_on.wait()
             return made
 
-    async def erase():
+    async def erase() -> Sequence[str] | None:
         async with database.transaction(tenant) as tx:
             return await tx.jobs.delete(first.id)
 
@@ -324,7 +336,9 @@ async def test_reuse_and_erasing_the_original_at_once_leave_no_dangling_file(dat
 
 
 @pytest.mark.parametrize("state", [JobState.FAILED, JobState.CANCELLED])
-async def test_a_job_that_failed_or_was_cancelled_is_tried_again_as_a_new_one(database, tenant, state):
+async def test_a_job_that_failed_or_was_cancelled_is_tried_again_as_a_new_one(
+    database: Database, tenant: UUID, state: JobState
+) -> None:
     job = await submit(database, tenant, name="try", tags=["a"], files=["pdf"], options=JobOptions(seed=9))
     await finish(database, (await claim(database, job)).ref, Ending(state=state, error=JobError("code", "why")))
     async with database.transaction(tenant) as tx:
@@ -336,7 +350,7 @@ async def test_a_job_that_failed_or_was_cancelled_is_tried_again_as_a_new_one(da
     assert await payload(database, again, "input") == new_job().input
 
 
-async def test_other_jobs_are_not_tried_again(database, tenant):
+async def test_other_jobs_are_not_tried_again(database: Database, tenant: UUID) -> None:
     waiting, done = await submit(database, tenant), await succeeded(database, tenant)
     for job in (waiting, done):
         with pytest.raises(UsageError) as refused:

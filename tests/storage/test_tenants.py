@@ -1,29 +1,33 @@
 """Tenants and API keys: shown once, stored as a keyed hash, ended at once."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
 
+import asyncpg
 import pytest
 from msgspec.structs import replace
 
 from milpa.errors import UsageError
-from milpa.settings import Secret
-from storage.rows import Role
+from milpa.settings import Secret, Settings
+from storage.rows import ApiKeyRow, NewApiKey, Role
 from storage.transaction import Database
 from tests.storage.steps import add_tenant
 
 
-async def make_key(database, tenant, **changes):
+async def make_key(database: Database, tenant: UUID, **changes: Any) -> NewApiKey:
     async with database.fleet() as fleet:
         return await fleet.tenants.create_key(tenant, "a key", changes.pop("role", Role.PLANNER), **changes)
 
 
-async def authenticate(database, secret):
+async def authenticate(database: Database, secret: str) -> ApiKeyRow | None:
     async with database.fleet() as fleet:
         return await fleet.tenants.authenticate(secret)
 
 
-async def test_a_key_says_whose_it_is_and_what_it_may_do(database, tenant):
+async def test_a_key_says_whose_it_is_and_what_it_may_do(database: Database, tenant: UUID) -> None:
     key = await make_key(database, tenant, role=Role.MANAGER, scopes=["jobs"])
     row = await authenticate(database, key.secret)
     assert (row.id, row.tenant_id, row.role, row.scopes, row.name) == (
@@ -34,7 +38,7 @@ async def test_a_key_says_whose_it_is_and_what_it_may_do(database, tenant):
     assert len(key.secret) > 60
 
 
-async def test_the_secret_is_not_in_the_database(database, tenant, owner):
+async def test_the_secret_is_not_in_the_database(database: Database, tenant: UUID, owner: asyncpg.Connection) -> None:
     key = await make_key(database, tenant)
     stored = str(await owner.fetch("SELECT * FROM api_keys"))
     assert key.secret.rpartition("_")[2] not in stored
@@ -58,12 +62,14 @@ async def test_the_secret_is_not_in_the_database(database, tenant, owner):
         lambda _: "mlp_ü_ü",
     ],
 )
-async def test_nothing_but_the_secret_itself_is_let_in(database, tenant, change):
+async def test_nothing_but_the_secret_itself_is_let_in(
+    database: Database, tenant: UUID, change: Callable[[str], str]
+) -> None:
     key = await make_key(database, tenant)
     assert await authenticate(database, change(key.secret)) is None
 
 
-async def test_a_key_ends_when_it_is_revoked_and_only_by_its_own_tenant(database, tenant):
+async def test_a_key_ends_when_it_is_revoked_and_only_by_its_own_tenant(database: Database, tenant: UUID) -> None:
     key = await make_key(database, tenant)
     other = await add_tenant(database)
     async with database.fleet() as fleet:
@@ -77,7 +83,7 @@ async def test_a_key_ends_when_it_is_revoked_and_only_by_its_own_tenant(database
     assert await authenticate(database, key.secret) is None
 
 
-async def test_a_key_ends_at_its_time(database, tenant):
+async def test_a_key_ends_at_its_time(database: Database, tenant: UUID) -> None:
     now = datetime.now(UTC)
     good = await make_key(database, tenant, expires_at=now + timedelta(hours=1))
     ended = await make_key(database, tenant, expires_at=now - timedelta(seconds=1))
@@ -85,7 +91,7 @@ async def test_a_key_ends_at_its_time(database, tenant):
     assert await authenticate(database, ended.secret) is None
 
 
-async def test_use_is_noted_once_a_minute(database, tenant, owner):
+async def test_use_is_noted_once_a_minute(database: Database, tenant: UUID, owner: asyncpg.Connection) -> None:
     key = await make_key(database, tenant)
     assert key.row.last_used_at is None
     await authenticate(database, key.secret)
@@ -97,14 +103,16 @@ async def test_use_is_noted_once_a_minute(database, tenant, owner):
     assert await owner.fetchval("SELECT last_used_at FROM api_keys") >= first
 
 
-async def test_keys_of_an_installation_with_another_signing_key_are_not_good(database, tenant, settings):
+async def test_keys_of_an_installation_with_another_signing_key_are_not_good(
+    database: Database, tenant: UUID, settings: Settings
+) -> None:
     key = await make_key(database, tenant)
     other = await Database.connect(replace(settings, signing_key=Secret("another signing key, also long enough")))
     assert await authenticate(other, key.secret) is None
     await other.close()
 
 
-async def test_a_tenants_name_is_its_own(database):
+async def test_a_tenants_name_is_its_own(database: Database) -> None:
     async with database.fleet() as fleet:
         made = await fleet.tenants.create("school", max_running=3)
         assert await fleet.tenants.get("school") == made == await fleet.tenants.get(made.id)
@@ -114,7 +122,7 @@ async def test_a_tenants_name_is_its_own(database):
     assert refused.value.code == "tenant_exists"
 
 
-async def test_the_local_tenant_is_made_once_and_its_good_key_is_kept(database):
+async def test_the_local_tenant_is_made_once_and_its_good_key_is_kept(database: Database) -> None:
     async with database.fleet() as fleet:
         tenant, secret = await fleet.tenants.ensure_local()
     async with database.fleet() as fleet:
@@ -128,7 +136,7 @@ async def test_the_local_tenant_is_made_once_and_its_good_key_is_kept(database):
         assert await authenticate(database, fresh) is not None
 
 
-async def test_a_key_that_is_no_local_admins_is_replaced(database, tenant):
+async def test_a_key_that_is_no_local_admins_is_replaced(database: Database, tenant: UUID) -> None:
     foreign = await make_key(database, tenant, role=Role.ADMIN)
     async with database.fleet() as fleet:
         local, _ = await fleet.tenants.ensure_local()
@@ -138,8 +146,8 @@ async def test_a_key_that_is_no_local_admins_is_replaced(database, tenant):
             assert (await fleet.tenants.ensure_local(known))[1] != known
 
 
-async def test_two_that_make_the_local_tenant_at_once_make_one(database):
-    async def ensure():
+async def test_two_that_make_the_local_tenant_at_once_make_one(database: Database) -> None:
+    async def ensure() -> UUID:
         async with database.fleet() as fleet:
             return (await fleet.tenants.ensure_local())[0].id
 

@@ -21,10 +21,25 @@ from milpa.jobs import JobOptions, Priority
 from solvers.registry import AnyKind, all_kinds
 
 FILE = "openapi.json"
-_DESCRIPTION = """Optimization, placement, scheduling and report requests as jobs.
+_DESCRIPTION = """Optimization, placement, scheduling and report requests as jobs: submit a problem, follow its
+events, fetch result, report and files.
 
-Submit a problem, follow its events, fetch result, report and files. Times are RFC 3339 in UTC, ids UUIDv7; fields that
-are null may be left out; an unknown field is an error. Errors are `application/problem+json` (RFC 9457)."""
+```sh
+curl -s -H "Authorization: Bearer $MILPA_API_KEY" $MILPA_URL/v1/kinds/deal-picker/example |
+curl -s -H "Authorization: Bearer $MILPA_API_KEY" -H "Content-Type: application/json" -H "Prefer: wait=20" \\
+     --data @- $MILPA_URL/v1/deal-picker/jobs
+```
+
+Times are RFC 3339 in UTC, ids UUIDv7. Fields that are null may be left out; an unknown field is an error. Errors are
+`application/problem+json` (RFC 9457), with all that is wrong at once. Bodies may come packed with gzip or zstd."""
+_TAGS = {
+    "Jobs": "Submit a problem of any kind, look at the job, wait for it, end it, ask again, erase it.",
+    "Events": "What happens to jobs as it happens: server-sent events that resume where they were cut, or JSON.",
+    "Files": "XLSX, CSV, PDF and PNG of a job's report.",
+    "Batches": "Many jobs in one transaction.",
+    "Kinds": "What can be asked for: schemas, examples and tables to fill in.",
+    "Service": "Who is asking, and how the service does.",
+}
 _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Idempotency-Key": (
         "Same key and body: the same job again. Same key, other body: 422. Kept for 24 hours.",
@@ -77,8 +92,8 @@ def document(app: Litestar) -> dict[str, Any]:
         "info": {"title": "Milpa", "version": "1", "description": _DESCRIPTION},
         "servers": [{"url": "/"}],
         "security": [{"key": []}],
-        "tags": [{"name": tag} for tag in dict.fromkeys(operation.tag for _, _, operation in operations)],
-        "paths": dict(sorted(paths.items())),
+        "tags": [{"name": tag, "description": text} for tag, text in _TAGS.items()],
+        "paths": paths,
         "components": {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key, `mlp_…`."}},
             "responses": {f"Problem{status}": _problem(status) for status in _PROBLEMS},

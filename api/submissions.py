@@ -1,6 +1,7 @@
 """A submitted body becomes a typed problem and a `NewJob`, or every issue at once."""
 
 import asyncio
+import json
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
@@ -9,9 +10,10 @@ from typing import Annotated, Any, Literal, cast
 import msgspec
 
 from api.bodies import HEAVY_BYTES
+from api.further_issues import further_issues
 from milpa.jobs import FileFormat, JobOptions, Priority
 from milpa.settings import Settings
-from solvers.decode import Decoded, convert, decode
+from solvers.decode import MAX_CONTAINERS, Decoded, convert, decode
 from solvers.issues import Issue, has_errors, pointer
 from solvers.registry import AnyKind
 from storage.rows import Idempotency, NewJob
@@ -91,7 +93,7 @@ async def read_batch_item(kind: AnyKind, body: bytes, settings: Settings) -> Rea
 
 async def read_merged(kind: AnyKind, job: dict[str, Any], settings: Settings, size: int) -> Reading:
     """Read a submit body given as plain values, once its table was put in; size: of what came in, in bytes."""
-    return await _off_loop(size, lambda: _check(kind, convert(job, request_type(kind)), settings))
+    return await _off_loop(size, lambda: _check(kind, convert(job, request_type(kind)), settings, lambda: job))
 
 
 async def _off_loop(size: int, read: Callable[[], Reading]) -> Reading:
@@ -99,13 +101,22 @@ async def _off_loop(size: int, read: Callable[[], Reading]) -> Reading:
 
 
 def _read(kind: AnyKind, type_: type[JobRequest], body: bytes, settings: Settings) -> Reading:
-    return _check(kind, decode(body, type_, max_depth=settings.max_json_depth), settings)
+    decoded = decode(body, type_, max_depth=settings.max_json_depth)
+    return _check(kind, decoded, settings, lambda: _plain(body))
 
 
-def _check(kind: AnyKind, decoded: Decoded[Any], settings: Settings) -> Reading:
+def _plain(body: bytes) -> Any:
+    """Return a refused body as plain values (1e999 is infinite then); None when unfolding it would cost too much."""
+    return json.loads(body) if body.count(b"[") + body.count(b"{") <= MAX_CONTAINERS else None
+
+
+def _check(kind: AnyKind, decoded: Decoded[Any], settings: Settings, plain: Callable[[], Any]) -> Reading:
+    """Check what was decoded; plain: gives the body as plain values, for what can be checked of a body refused."""
     request = decoded.value
     if request is None:
-        return Reading(new=None, issues=decoded.issues, total=decoded.total)
+        all_found = decoded.total == len(decoded.issues)
+        further = further_issues(kind, plain(), decoded.issues) if all_found else []
+        return Reading(new=None, issues=decoded.issues + further, total=decoded.total + len(further))
     issues = _check_options(request.options, settings)
     issues += [
         msgspec.structs.replace(issue, pointer="/problem" + issue.pointer) for issue in kind.check(request.problem)
@@ -126,7 +137,7 @@ def _new_job(kind: AnyKind, request: Any, warnings: list[Issue]) -> NewJob:
     return NewJob(
         kind=kind.name,
         kind_version=kind.version,
-        input=msgspec.json.encode(request.problem),
+        input=msgspec.json.encode(request.problem, order="deterministic"),
         options=request.options,
         files=list(dict.fromkeys(request.files)),
         name=request.name,

@@ -76,6 +76,19 @@ async def test_every_wrong_type_at_once(http: httpx.AsyncClient) -> None:
     assert {"/problem/mode", "/tags/0"} <= pointers
 
 
+async def test_type_errors_do_not_hide_what_else_is_wrong(http: httpx.AsyncClient) -> None:
+    deals = [deal(price=MARKER), deal(id="B", price=-1), deal(id="C"), deal(id="C")]
+    given = problem(deals=deals, must_include=["A", "C"], sector_caps={"office": -1})
+    details = await refused(http, json={"problem": given, "tags": 7})
+    assert issues(details) == {
+        ("wrong_type", "/problem/deals/0/price"),
+        ("wrong_type", "/tags"),
+        ("out_of_range", "/problem/deals/1/price"),
+        ("duplicate_id", "/problem/deals/3/id"),
+        ("out_of_range", "/problem/sector_caps/office"),
+    }
+
+
 async def test_missing_and_unknown_fields(http: httpx.AsyncClient) -> None:
     details = await refused(http, json={"problem": {"deals": [{"id": "A"}]}, "webhook": MARKER})
     assert issues(details) >= {
@@ -239,10 +252,14 @@ def form(rows: bytes, name: str = "deals.csv", job: Any = None) -> dict[str, Any
 
 
 async def test_a_bad_cell_is_told_by_row_column_and_pointer(http: httpx.AsyncClient) -> None:
-    rows = CSV + f"C,C,{MARKER},1,office\nA,twice,1,1,office\n".encode()
+    rows = CSV + f"C,C,{MARKER},1,office\nA,twice,1,1,office\nE,E,-1,1,office\n".encode()
     details = await refused(http, files=form(rows))
     found = {(issue["row"], issue["column"], issue["pointer"]) for issue in details["issues"]}
-    assert found >= {(4, "price", "/problem/deals/2/price"), (5, "id", "/problem/deals/3/id")}
+    assert found == {
+        (4, "price", "/problem/deals/2/price"),
+        (5, "id", "/problem/deals/3/id"),
+        (6, "price", "/problem/deals/4/price"),
+    }
 
 
 async def test_issues_of_the_job_beside_its_table(http: httpx.AsyncClient) -> None:

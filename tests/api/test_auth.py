@@ -1,0 +1,124 @@
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from uuid import UUID
+
+import httpx
+import pytest
+from litestar import Litestar
+from litestar.routes import HTTPRoute
+
+from api.auth import GRANTS, Permission
+from api.main import create_app
+from milpa.jobs import new_id
+from milpa.settings import Settings
+from storage.rows import Role
+from storage.transaction import Database
+from tests.api.conftest import NewKey, client
+
+_PUBLIC = {
+    "/health/live",
+    "/health/ready",
+    "/metrics",
+    "/docs",
+    "/docs/redoc.min.js",
+    "/openapi.json",
+    "/v1/downloads/{token}",
+}
+
+
+def routes(app: Litestar) -> Iterator[tuple[str, str, Permission]]:
+    """Yield `(method, path, permission)` of every route that is ours; a route without a permission fails here."""
+    for route in app.routes:
+        assert isinstance(route, HTTPRoute)
+        for handler in route.route_handlers:
+            for method in handler.http_methods - {"OPTIONS"}:
+                assert isinstance(handler.opt.get("requires"), Permission), f"{method} {route.path} declares nothing"
+                yield method, route.path_format, handler.opt["requires"]
+
+
+ROUTES = sorted(routes(create_app(Settings())))
+
+
+def test_only_what_must_be_open_is_open() -> None:
+    assert {path for _, path, requires in ROUTES if requires is Permission.PUBLIC} == _PUBLIC
+
+
+def test_what_reads_asks_to_read_and_what_writes_for_more() -> None:
+    for method, path, requires in ROUTES:
+        if requires is not Permission.PUBLIC:
+            assert (method == "GET") == (requires is Permission.READ), path
+
+
+def test_each_role_includes_the_one_before() -> None:
+    ladder = [Role.VIEWER, Role.PLANNER, Role.MANAGER, Role.ADMIN]
+    for lower, higher in pairwise(ladder):
+        assert GRANTS[lower] < GRANTS[higher]
+
+
+def address(path: str) -> str:
+    return path.replace("{job_id}", str(new_id())).replace("{batch_id}", str(new_id())).replace("{kind}", "none")
+
+
+@pytest.mark.parametrize("key", [None, "mlp_000000000000_" + "0" * 64, "mlp_x", "eyJhbGciOiJub25lIn0.e30."])
+async def test_without_a_good_key_nothing_is_said(app: Litestar, key: str | None) -> None:
+    async with client(app, key) as http:
+        for method, path, requires in ROUTES:
+            if requires is not Permission.PUBLIC:
+                answer = await http.request(method, address(path))
+                assert (answer.status_code, answer.json()["type"]) == (401, "/problems/unauthorized"), path
+                assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic mlp_a_b", "mlp_a_b", "Bearer mlp_ä"])
+async def test_headers_that_are_no_key(app: Litestar, header: str) -> None:
+    async with client(app, None) as http:
+        answer = await http.get("/v1/me", headers={b"Authorization": header.encode()})
+        assert answer.status_code == 401
+
+
+@pytest.mark.parametrize("role", list(Role))
+async def test_every_route_lets_in_whom_its_permission_says(
+    app: Litestar, tenant: UUID, new_key: NewKey, role: Role
+) -> None:
+    async with client(app, await new_key(tenant, role)) as http:
+        for method, path, requires in ROUTES:
+            if requires is Permission.PUBLIC or path == "/v1/events":
+                continue
+            answer = await http.request(method, address(path))
+            allowed = requires in GRANTS.get(role, frozenset())
+            assert (answer.status_code == 403) != allowed, f"{role} {method} {path}: {answer.status_code}"
+            assert answer.status_code not in (401, 500)
+
+
+async def test_scopes_narrow_a_role(app: Litestar, tenant: UUID, new_key: NewKey) -> None:
+    async with client(app, await new_key(tenant, Role.ADMIN, ("read",))) as http:
+        assert (await http.get("/v1/jobs")).status_code == 200
+        answer = await http.post(f"/v1/jobs/{new_id()}/cancel")
+        assert (answer.status_code, answer.json()["type"]) == (403, "/problems/forbidden")
+
+
+async def test_a_revoked_or_expired_key_is_none(app: Litestar, tenant: UUID, database: Database) -> None:
+    async with database.fleet() as fleet:
+        revoked = await fleet.tenants.create_key(tenant, "revoked", Role.ADMIN)
+        await fleet.tenants.revoke_key(tenant, revoked.row.id)
+        past = datetime.now(UTC) - timedelta(seconds=1)
+        expired = await fleet.tenants.create_key(tenant, "expired", Role.ADMIN, expires_at=past)
+    for key in (revoked, expired):
+        async with client(app, key.secret) as http:
+            assert (await http.get("/v1/me")).status_code == 401
+
+
+async def test_me_says_who_and_what(app: Litestar, tenant: UUID, new_key: NewKey) -> None:
+    async with client(app, await new_key(tenant, Role.PLANNER)) as http:
+        me = (await http.get("/v1/me")).json()
+    assert (me["tenant_id"], me["role"], me["permissions"]) == (str(tenant), "planner", ["read", "submit"])
+    assert me["limits"]["body_bytes"] == 32_000_000
+    assert "mlp_" not in str(me)
+
+
+async def test_a_key_is_never_logged(http: httpx.AsyncClient, key: str, capfd: pytest.CaptureFixture[str]) -> None:
+    await http.get("/v1/me")
+    await http.get("/v1/nothing")
+    captured = capfd.readouterr()
+    assert key not in captured.out + captured.err

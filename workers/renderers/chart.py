@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from solvers.report import Chart, Mark, Report, Unit
-from workers.renderers.figures import chart_format, compact, header, money_prefix
+from workers.renderers.figures import chart_format, compact, money_prefix
 from workers.renderers.plot import BARS, Channel, Plot, Point, Scale, groups, resolve
 from workers.renderers.text import clean
 from workers.renderers.theme import FONTS, INK, LIMIT, MUTED, PALETTE, chart_config
@@ -57,14 +57,15 @@ def spec_of(plot: Plot, *, width: int, height: int | None, titled: bool) -> dict
     """Return the specification of a chart that is already resolved."""
     alt = _altair()
     layers = _Drawing(plot).layers() if plot.points else [_nothing()]
-    figure = alt.layer(*layers, data=alt.Data(values=_values(plot) or [{}])).properties(
+    figure = alt.layer(*layers, data=alt.NamedData("points")).properties(
         width=width,
         height=height or natural_height(plot),
         autosize=alt.AutoSizeParams(type="fit", contains="padding"),
     )
     made: dict[str, Any] = figure.to_dict(validate=False)
+    made["data"] = {"values": _values(plot) or [{}]}  # not through Altair, which checks every record
     if titled:
-        made["title"] = {"text": textwrap.wrap(clean(plot.chart.title), TITLE_CHARACTERS) or [""]}
+        made["title"] = {"text": textwrap.wrap(plot.title, TITLE_CHARACTERS) or [""]}
         made["title"] |= {"subtitle": plot.note} if plot.note else {}
     styles = [channel.style for channel in plot.y if channel.style.unit is Unit.MONEY] or [plot.x.style]
     made["config"] = chart_config(money_prefix(styles[0].currency))
@@ -79,9 +80,9 @@ def natural_height(plot: Plot) -> int:
     return HEIGHT
 
 
-def picture(made: dict[str, Any]) -> bytes:
-    """Return a PNG of a specification: 300 pixels for 72 of the specification, and 300 dpi in its header."""
-    return bytes(_converter().vegalite_to_png(made, vl_version=VEGA_LITE, ppi=DPI))
+def picture(made: dict[str, Any], *, dpi: int = DPI) -> bytes:
+    """Return a PNG of a specification: `dpi` pixels for 72 of the specification, which its header says too."""
+    return bytes(_converter().vegalite_to_png(made, vl_version=VEGA_LITE, ppi=dpi))
 
 
 @cache
@@ -196,7 +197,7 @@ class _Drawing:
         if mark is Mark.GANTT:
             rows = self.alt.Y("y:N", sort=plot.categories)
             written = self.base.mark_text(align="left", dx=6, fontSize=10, color="white")
-            return [written.encode(x="x", y=rows, text="label:N")]
+            return [written.encode(x=self._along(), y=rows, text=self.alt.Text("label:N"))]
         where = {"x": self._along(), "y": self._amount(), "text": self.alt.Text("label:N")}
         return [] if mark in BARS else self._halo({"align": "left", "dx": 8, "dy": -6}, where)
 
@@ -242,7 +243,7 @@ class _Drawing:
         plot, alt = self.plot, self.alt
         if plot.limit is None:
             return []
-        kind = alt.Color(datum=clean(plot.limit.column.label))
+        kind = alt.Color(datum=plot.limit.label)
         value = {"x": "limit:Q"} if self.lying else {"y": "limit:Q"}
         if self.chart.mark in BARS:
             category = self._category(plot.x, plot.categories)
@@ -265,7 +266,7 @@ class _Drawing:
         alt, names = self.alt, list(self.plot.series)
         colors = [PALETTE[i % len(PALETTE)] for i in range(len(names))]
         if self.plot.limit:
-            names, colors = [*names, clean(self.plot.limit.column.label)], [*colors, LIMIT]
+            names, colors = [*names, self.plot.limit.label], [*colors, LIMIT]
         symbol = "stroke" if self.chart.mark in {Mark.LINE, Mark.STEP} else "square"
         look = alt.Legend(labelLimit=220, columns=4, symbolType=symbol, symbolStrokeWidth=3)
         legend = look if len(names) > 1 else None
@@ -274,7 +275,7 @@ class _Drawing:
     def _category(self, channel: Channel, names: list[str]) -> Any:
         alt = self.alt
         flat = self.lying or self.chart.mark is Mark.GANTT
-        title = None if channel.column.unit is Unit.TEXT else clean(channel.column.label)
+        title = None if channel.column.unit is Unit.TEXT else channel.label
         angle = 0 if flat or len(names) <= MOST_UPRIGHT_LABELS else -40
         axis = alt.Axis(title=title, labelAngle=angle, labelLimit=190, labelOverlap=not flat)
         field = "y:N" if self.chart.mark is Mark.GANTT else "x:N"
@@ -283,7 +284,7 @@ class _Drawing:
 
     def _amount(self, stack: Any = None) -> Any:
         alt, channel = self.alt, self.plot.y[0]
-        title = clean(header(channel.column, channel.style.currency)) if len(self.plot.y) == 1 else None
+        title = channel.header if len(self.plot.y) == 1 else None
         axis = self._axis(channel, title)
         zero = self.chart.mark in {*BARS, Mark.AREA} or self._zero_in_sight()
         make = alt.X if self.lying else alt.Y
@@ -307,14 +308,13 @@ class _Drawing:
 
     def _along(self) -> Any:
         alt, channel = self.alt, self.plot.x
-        title = clean(header(channel.column, channel.style.currency))
         match channel.scale:
             case Scale.DATE:
                 axis = alt.Axis(title=None, grid=self.chart.mark is Mark.GANTT, format=self._days(), tickCount=8)
                 return alt.X("x:T", axis=axis, scale=alt.Scale(type="utc"))
             case Scale.NUMBER:
                 scale = alt.Scale(zero=False, nice=self.chart.mark is Mark.SCATTER, padding=8)
-                return alt.X("x:Q", axis=self._axis(channel, title), scale=scale)
+                return alt.X("x:Q", axis=self._axis(channel, channel.header), scale=scale)
             case Scale.CATEGORY:
                 return self._category(channel, self.plot.categories)
 
@@ -351,7 +351,7 @@ class _Drawing:
         return [*found, *(self._tip(name, c) for name, c in (("limit", plot.limit), ("size", plot.size)) if c)]
 
     def _tip(self, field: str, channel: Channel, title: str | None = None) -> Any:
-        name = title or clean(channel.column.label)
+        name = title or channel.label
         gantt_row = self.chart.mark is Mark.GANTT and field == "y"
         if field == "label" or gantt_row or (field == "x" and channel.scale is Scale.CATEGORY):
             return self.alt.Tooltip(f"{field}:N", title=name)

@@ -11,7 +11,7 @@ from solvers.report import Cell, Report
 from workers.renderers.text import clean, file_name, unique
 
 BYTE_ORDER_MARK = "\ufeff"
-FORMULA_STARTS = ("=", "+", "-", "@")
+FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # noqa: RUF001 (Excel takes the full-width ones too)
 EARLIEST_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 LONGEST_ENTRY_NAME = 80
 

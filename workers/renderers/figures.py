@@ -11,8 +11,12 @@ from solvers.report import Cell, Column, Unit
 SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥", "INR": "₹", "ILS": "₪", "KRW": "₩", "TRY": "₺", "UAH": "₴"}
 SUFFIXES = {Unit.SHARE: "%", Unit.YEARS: " years", Unit.MONTHS: " months", Unit.AREA: " m²", Unit.RATIO: "x"}
 HEADER_UNITS = {Unit.YEARS: "years", Unit.MONTHS: "months", Unit.AREA: "m²"}
+SETTLED = frozenset({Unit.TEXT, Unit.DATE, Unit.WHOLE, Unit.RATIO})
+"""Units that read the same whatever the figures."""
 MISSING = "–"
 CENTS_MATTER_BELOW = 10_000
+EXACT_BELOW = 1e15
+"""Beyond it a float holds no fractions, and people read powers of ten."""
 SMALL_SHARE = 0.2
 TINY_SHARE = 0.001
 THOUSANDS = ((1e12, "T"), (1e9, "B"), (1e6, "M"))
@@ -29,6 +33,8 @@ class Style(NamedTuple):
 
 def number(cell: Cell) -> float | None:
     """Return the finite number in a cell, or None. Truth values and texts are not numbers."""
+    if type(cell) is float:  # most cells of a large table
+        return cell if cell - cell == 0.0 else None  # NaN and infinities differ
     if isinstance(cell, bool) or not isinstance(cell, int | float):
         return None
     try:
@@ -40,7 +46,7 @@ def number(cell: Cell) -> float | None:
 
 def style(unit: Unit, values: Iterable[Cell], currency: str) -> Style:
     """Return how to write all of `values`, the same way each."""
-    figures = [abs(value) for value in map(number, values) if value is not None]
+    figures = [] if unit in SETTLED else [abs(value) for value in map(number, values) if value is not None]
     return Style(unit, _decimals(unit, figures), _label(currency))
 
 
@@ -81,7 +87,10 @@ def _free_decimals(figures: list[float], largest: float) -> int:
 
 def _whole(figures: list[float], factor: int) -> bool:
     """Tell whether every figure is a whole number of 1 ÷ factor, but for rounding in its last digits."""
-    return all(abs(value * factor - round(value * factor)) < 1e-9 * max(1.0, value * factor) for value in figures)
+    return all(
+        value >= EXACT_BELOW or abs(value * factor - round(value * factor)) < 1e-9 * max(1.0, value * factor)
+        for value in figures
+    )
 
 
 def money_prefix(currency: str) -> str:
@@ -111,10 +120,10 @@ def _not_finite(value: float) -> str:
 
 def _show_number(value: float, how: Style, *, units: bool) -> str:
     scaled = value * 100 if how.unit is Unit.SHARE else value
-    digits = f"{abs(scaled):,.{how.decimals}f}"
+    digits = f"{abs(scaled):,.{how.decimals}f}" if abs(value) < EXACT_BELOW else f"{abs(value):.3e}"
     sign = "−" if value < 0 and digits.strip("0.,") else ""
     if how.unit is Unit.SHARE:
-        return f"{sign}{digits}%"
+        return f"{sign}{digits}%" if abs(value) < EXACT_BELOW else f"{sign}{digits}"
     prefix = money_prefix(how.currency) if units and how.unit is Unit.MONEY else ""
     return f"{sign}{prefix}{digits}{SUFFIXES.get(how.unit, '') if units else ''}"
 

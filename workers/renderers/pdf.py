@@ -9,6 +9,7 @@ from reportlab.platypus import (
     CondPageBreak,
     Flowable,
     HRFlowable,
+    KeepInFrame,
     KeepTogether,
     NextPageTemplate,
     PageBreak,
@@ -35,6 +36,7 @@ CARD_PADDING = 9.0
 CARD_SIZES = (17.0, 14.0, 11.0, 9.0)
 PIXELS_A_POINT = 1.3
 """Charts are laid out a little larger than printed, so that their 11-pixel type prints at about 8.5 points."""
+DOTS_AN_INCH = 240
 CHART_HEIGHT = 284
 SMALL_CHART_HEIGHT = 250
 TALLEST_CHART = 860
@@ -49,7 +51,7 @@ MOST_SENTENCE_CHARACTERS = 4_000
 def document(report: Report) -> bytes:
     """Return the bytes of a PDF. KeyError: a chart names what the report does not have."""
     fonts()
-    story = [*_title(report), *_cards(report), *_more_facts(report), *_sentences(report)]
+    story = [*_title(report), *_cards(report), *_front(report), *_more_facts(report), *_sentences(report)]
     story += [*_charts(report), *_tables(report)]
     return document_of(story, title=cut(clean(report.title), MOST_TITLE_CHARACTERS), subject=clean(report.subtitle))
 
@@ -122,6 +124,18 @@ def _card_look(boxes: int) -> list[tuple[Any, ...]]:
             ("LINEBEFORE", (column, 0), (column, 0), 2.5, PALETTE[0]),
         ]
     return look
+
+
+def _front(report: Report) -> list[Any]:
+    """Return the tables of the front page, as small as it takes to fit on it."""
+    content: list[Any] = []
+    for name in report.front:
+        table = PrintedTable(report.table(name), report.currency)
+        layout = table.layout(ROOM) or table.cut_layout(ROOM)
+        content += [_section(cut(table.table.title, MOST_TITLE_CHARACTERS), follows=False)]
+        content += [_words(note, REGULAR, 8.5, MUTED, spaceAfter=5) for note in [clean(table.table.note)] if note]
+        content += [table.flowable(layout), _space(6)]
+    return [KeepInFrame(0, 0, content, hAlign="CENTER", vAlign="TOP"), PageBreak()] if content else []
 
 
 def _more_facts(report: Report) -> list[Any]:
@@ -202,10 +216,10 @@ def _chart(plot: Plot, room: float, height: int | None = None) -> list[Any]:
 
 
 def _image(plot: Plot, room: float, height: int | None) -> Any:
-    """Return the chart as a picture of 390 dots an inch on paper (300 for 72 of its pixels, 1.3 pixels a point)."""
+    """Return the chart as an opaque picture of `DOTS_AN_INCH` on paper."""
     drawn = spec_of(plot, width=round(room * PIXELS_A_POINT), height=height or _height(plot), titled=False)
     drawn["config"] |= {"padding": 2}
-    opaque = Pillow.open(io.BytesIO(picture(drawn))).convert("RGB")
+    opaque = Pillow.open(io.BytesIO(picture(drawn, dpi=round(DOTS_AN_INCH / PIXELS_A_POINT)))).convert("RGB")
     scale = room / opaque.width
     return _Picture(opaque, room, opaque.height * scale)
 
@@ -229,7 +243,7 @@ def _height(plot: Plot) -> int:
 def _tables(report: Report) -> list[Any]:
     found: list[Any] = []
     for table in report.tables:
-        if table.name not in report.hidden_tables and table.columns:
+        if table.name not in {*report.hidden_tables, *report.front} and table.columns:
             found += _table(PrintedTable(table, report.currency))
     return found
 

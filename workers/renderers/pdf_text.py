@@ -6,7 +6,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from arabic_reshaper import reshape
-from bidi import get_display
+from bidi.algorithm import get_display  # unlike bidi.get_display, it mirrors brackets
 from reportlab import rl_config
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont

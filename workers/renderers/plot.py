@@ -1,17 +1,18 @@
 """A chart resolved against its table: which points are drawn, in which series, on which kind of axis."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
 from solvers.report import Cell, Chart, Column, Mark, Report, Table, Unit
-from workers.renderers.figures import Style, number, show, style
+from workers.renderers.figures import Style, header, number, show, style
 from workers.renderers.text import clean, cut
-from workers.renderers.thinning import Points, keep
+from workers.renderers.thinning import Spot, keep
 
 MAX_LABEL_CHARACTERS = 80
+MAX_TITLE_CHARACTERS = 240
 BARS = (Mark.BAR, Mark.STACKED_BAR)
 
 
@@ -30,6 +31,16 @@ class Channel(NamedTuple):
     column: Column
     style: Style
     scale: Scale
+
+    @property
+    def label(self) -> str:
+        """The column's label, short enough for a legend or an axis."""
+        return name(self.column.label)
+
+    @property
+    def header(self) -> str:
+        """The label with the unit of its figures."""
+        return name(header(self.column, self.style.currency))
 
 
 class Point(NamedTuple):
@@ -66,6 +77,11 @@ class Plot(NamedTuple):
         return None if channel is None else text(self.table.rows[point.row][channel.position], channel.style)
 
     @property
+    def title(self) -> str:
+        """The chart's title, short enough for a few lines: pictures of thousands of lines take minutes."""
+        return cut(clean(self.chart.title), MAX_TITLE_CHARACTERS)
+
+    @property
     def categories(self) -> list[str]:
         """The texts along the category axis, in the order of the table."""
         on_y = self.chart.mark is Mark.GANTT
@@ -79,7 +95,7 @@ def resolve(chart: Chart, report: Report) -> Plot:
     x = roles.channel(chart.x)
     points = _points(chart, table, roles, x)
     ordered = x.scale is not Scale.CATEGORY or x.column.unit is not Unit.TEXT
-    kept = keep([_extent(chart.mark, point) for point in points], chart.mark, ordered=ordered)
+    kept = keep([_spot(chart.mark, point) for point in points], chart.mark, ordered=ordered)
     shown = [points[i] for i in kept.indexes]
     return Plot(
         chart=chart,
@@ -142,13 +158,14 @@ def _points(chart: Chart, table: Table, roles: _Roles, x: Channel) -> list[Point
     gantt = chart.mark is Mark.GANTT
     points = []
     for y in ys:
+        named = _series_names(y, color, several=len(ys) > 1)
         for row, cells in enumerate(table.rows):
             at = _place(cells[x.position], x)
             value = text(cells[y.position], y.style) if gantt else number(cells[y.position])
             end = None if x2 is None else _place(cells[x2.position], x2)
             if at is None or value is None or isinstance(end, str) or (gantt and end is None):
                 continue
-            points.append(Point(row, _series(y, color, cells, several=len(ys) > 1), at, value, y.position, end))
+            points.append(Point(row, named(cells), at, value, y.position, end))
     return points
 
 
@@ -167,20 +184,37 @@ def text(cell: Cell, how: Style) -> str:
     return cut(clean(show(cell, how)), MAX_LABEL_CHARACTERS) or "–"
 
 
-def _series(y: Channel, color: Channel | None, cells: Sequence[Cell], *, several: bool) -> str:
-    name = cut(clean(y.column.label), MAX_LABEL_CHARACTERS)
+def name(label: str) -> str:
+    """Return a column's label as the name of a series, an axis or a tooltip.
+
+    Without backslashes: Vega-Lite writes such names into expressions and escapes their quotes only.
+    """
+    return cut(clean(label.replace("\\", "/")), MAX_LABEL_CHARACTERS)
+
+
+def _series_names(y: Channel, color: Channel | None, *, several: bool) -> Callable[[Sequence[Cell]], str]:
+    """Return what names the series of a row: the column, the group in the column of colours, or both."""
+    label = y.label
     if color is None:
-        return name
-    group = text(cells[color.position], color.style)
-    return f"{group}, {name}" if several else group
+        return lambda _: label
+    known: dict[Cell, str] = {}
+
+    def named(cells: Sequence[Cell]) -> str:
+        cell = cells[color.position]
+        if cell not in known:
+            group = text(cell, color.style)
+            known[cell] = f"{group}, {label}" if several else group
+        return known[cell]
+
+    return named
 
 
-def _extent(mark: Mark, point: Point) -> Points:
-    """Return what thinning looks at: the mark's group, its place and its size."""
+def _spot(mark: Mark, point: Point) -> Spot:
+    """Return what thinning looks at: the point's series, its place and its size."""
     if mark in BARS or mark is Mark.GANTT:
-        return Points(str(point.y if mark is Mark.GANTT else point.x), 0.0, _magnitude(point))
+        return Spot(point.series, str(point.y if mark is Mark.GANTT else point.x), 0.0, _magnitude(point))
     place = point.x.toordinal() if isinstance(point.x, date) else point.x
-    return Points(point.series, place if isinstance(place, int | float) else float(point.row), float(point.y))
+    return Spot(point.series, "", place if isinstance(place, int | float) else float(point.row), float(point.y))
 
 
 def _magnitude(point: Point) -> float:

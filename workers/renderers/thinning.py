@@ -2,90 +2,115 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Callable
 from typing import NamedTuple
 
 from solvers.report import Mark
 
 MAX_POINTS = 5_000
+MAX_SERIES = 20
 MAX_CATEGORIES = 40
 MAX_ORDERED_CATEGORIES = 400
 MAX_GANTT_ROWS = 80
 CATEGORY_MARKS = (Mark.BAR, Mark.STACKED_BAR, Mark.GANTT)
 
 
-class Points(NamedTuple):
-    """One point as thinning sees it: its category or series, its place along the axis, its value."""
+class Spot(NamedTuple):
+    """A point as thinning sees it. category: of a bar, "" for other marks; place: along the axis; value: its size."""
 
-    group: str
+    series: str
+    category: str
     place: float
     value: float
 
 
 class Kept(NamedTuple):
-    """Indexes of the points to draw, ascending, and a sentence on the others ("" when there are none)."""
+    """Indexes of the points to draw, ascending, and what to say of the others ("" when there are none)."""
 
     indexes: list[int]
     note: str
 
 
-def keep(points: list[Points], mark: Mark, *, ordered: bool) -> Kept:
+def keep(spots: list[Spot], mark: Mark, *, ordered: bool) -> Kept:
     """Choose the points to draw.
 
-    Bars: the categories with the largest totals, more of them along an ordered axis. Gantt: the first rows. Scatter:
-    small series whole, of the large ones the extremes and an even sample. Lines: the lowest and highest point of each
-    of many equal stretches, which keeps every peak that a screen could show. Areas: the same places in every series,
-    since they are stacked.
+    Series: the 20 with the most points. Bars: the categories with the largest totals, more of them along an ordered
+    axis. Gantt: the first rows. Scatter: small series whole, of the large ones the extremes and an even sample. Lines:
+    the lowest and highest point of each of many equal stretches, which keeps every peak that a screen could show.
+    Areas: the same places in every series, since they are stacked.
     """
+    indexes, about_series = _largest(
+        list(range(len(spots))), lambda i: spots[i].series, lambda _: 1.0, MAX_SERIES, "series"
+    )
     if mark in CATEGORY_MARKS:
-        return _largest_categories(points, mark, ordered=ordered)
-    if len(points) <= MAX_POINTS:
-        return Kept(list(range(len(points))), "")
+        indexes, about_points = _categories(spots, indexes, mark, ordered=ordered)
+    else:
+        indexes, about_points = _points(spots, indexes, mark, ordered=ordered)
+    return Kept(indexes, " ".join(note for note in (about_series, about_points) if note))
+
+
+def _largest(
+    indexes: list[int], name: Callable[[int], str], size: Callable[[int], float], most: int, what: str
+) -> tuple[list[int], str]:
+    """Keep the points of the `most` names whose sizes add up to the most."""
+    totals: dict[str, float] = defaultdict(float)
+    for index in indexes:
+        totals[name(index)] += size(index)
+    if len(totals) <= most:
+        return indexes, ""
+    shown = set(sorted(totals, key=lambda n: -totals[n])[:most])
+    note = f"The largest {most} of {len(totals):,} {what} are shown."
+    return [index for index in indexes if name(index) in shown], note
+
+
+def _categories(spots: list[Spot], indexes: list[int], mark: Mark, *, ordered: bool) -> tuple[list[int], str]:
+    if mark is not Mark.GANTT:
+        most = MAX_ORDERED_CATEGORIES if ordered else MAX_CATEGORIES
+        return _largest(indexes, lambda i: spots[i].category, lambda i: abs(spots[i].value), most, "bars")
+    rows = list(dict.fromkeys(spots[index].category for index in indexes))
+    if len(rows) <= MAX_GANTT_ROWS:
+        return indexes, ""
+    shown = set(rows[:MAX_GANTT_ROWS])
+    note = f"The first {MAX_GANTT_ROWS} of {len(rows):,} rows are shown."
+    return [index for index in indexes if spots[index].category in shown], note
+
+
+def _points(spots: list[Spot], indexes: list[int], mark: Mark, *, ordered: bool) -> tuple[list[int], str]:
+    if len(indexes) <= MAX_POINTS:
+        return indexes, ""
     series: dict[str, list[int]] = defaultdict(list)
-    for index, point in enumerate(points):
-        series[point.group].append(index)
+    for index in indexes:
+        series[spots[index].series].append(index)
     choose = _sample if mark is Mark.SCATTER or not ordered else _envelope
-    indexes: list[int] = []
+    kept: list[int] = []
     waiting = sorted(series.values(), key=len)
     most = MAX_POINTS // len(waiting) if mark is Mark.AREA else MAX_POINTS
     for position, members in enumerate(waiting):
-        room = max(4, (most - len(indexes)) // (len(waiting) - position))
-        indexes += members if len(members) <= room else choose(points, members, room)
+        room = (most - len(kept)) // (len(waiting) - position)
+        kept += members if len(members) <= room else choose(spots, members, room)
     if mark is Mark.AREA:
-        places = {points[index].place for index in indexes}
-        indexes = [index for index, point in enumerate(points) if point.place in places]
+        places = {spots[index].place for index in kept}
+        kept = [index for index in indexes if spots[index].place in places]
     what = "extremes kept, the rest evenly sampled" if choose is _sample else "lows and highs kept"
-    return Kept(sorted(indexes), f"{len(indexes):,} of {len(points):,} points shown: {what}.")
+    return sorted(kept), f"{len(kept):,} of {len(indexes):,} points shown: {what}."
 
 
-def _largest_categories(points: list[Points], mark: Mark, *, ordered: bool) -> Kept:
-    totals: dict[str, float] = defaultdict(float)
-    for point in points:
-        totals[point.group] += point.value
-    most = MAX_GANTT_ROWS if mark is Mark.GANTT else MAX_ORDERED_CATEGORIES if ordered else MAX_CATEGORIES
-    if len(totals) <= most:
-        return Kept(list(range(len(points))), "")
-    names = list(totals) if mark is Mark.GANTT else sorted(totals, key=lambda name: -totals[name])
-    shown = set(names[:most])
-    indexes = [index for index, point in enumerate(points) if point.group in shown]
-    return Kept(indexes, f"The {'first' if mark is Mark.GANTT else 'largest'} {most} of {len(totals):,} are shown.")
-
-
-def _sample(points: list[Points], members: list[int], room: int) -> list[int]:
+def _sample(spots: list[Spot], members: list[int], room: int) -> list[int]:
     extremes = {
         choose(members, key=axis)
         for choose in (min, max)
-        for axis in (lambda i: points[i].place, lambda i: points[i].value)
+        for axis in (lambda i: spots[i].place, lambda i: spots[i].value)
     }
-    step = len(members) / max(1, room - len(extremes))
-    spread = {members[math.floor(position * step)] for position in range(max(0, room - len(extremes)))}
-    return sorted(extremes | spread)
+    count = room - len(extremes)
+    step = len(members) / count
+    return sorted(extremes | {members[math.floor(position * step)] for position in range(count)})
 
 
-def _envelope(points: list[Points], members: list[int], room: int) -> list[int]:
-    stretches = max(1, room // 2 - 1)
+def _envelope(spots: list[Spot], members: list[int], room: int) -> list[int]:
+    stretches = room // 2 - 1
     size = len(members) / stretches
     kept = {members[0], members[-1]}
     for stretch in range(stretches):
         part = members[math.floor(stretch * size) : math.floor((stretch + 1) * size)]
-        kept |= {min(part, key=lambda i: points[i].value), max(part, key=lambda i: points[i].value)}
+        kept |= {min(part, key=lambda i: spots[i].value), max(part, key=lambda i: spots[i].value)}
     return sorted(kept)

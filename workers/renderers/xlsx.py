@@ -235,9 +235,10 @@ def _write_cell(page: Any, place: tuple[int, int], cell: Cell, how: Style, look:
         page.write_datetime(*place, cell, look)
     elif (value := number(cell)) is not None:
         page.write_number(*place, value, look)
+    elif (words := show(cell, how)) != MISSING:
+        page.write_string(*place, words, look)
     else:
-        words = show(cell, how)
-        page.write_string(*place, "" if words == MISSING else words, look)
+        page.write_blank(*place, None, look)
 
 
 def _write_totals(made: Workbook, page: Any, sheet: TableSheet, styles: Sequence[Style]) -> None:

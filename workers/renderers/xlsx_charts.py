@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from solvers.report import Chart, Mark, Report
 from workers.renderers.figures import excel_axis_format, excel_format
 from workers.renderers.plot import BARS, Plot, Point, Scale, groups, resolve
-from workers.renderers.text import clean, cut
+from workers.renderers.text import cut
 from workers.renderers.theme import FONT, HAIRLINE, INK, LIMIT, MUTED, NAVY, PALETTE
 from workers.renderers.xlsx_formulas import CHART_DATA, TableSheet, letter
 
@@ -125,10 +125,10 @@ class ChartBook:
         """Return a stacked bar whose first series, up to the start, is invisible."""
         made = book.add_chart({"type": "bar", "subtype": "stacked"})
         series = list(groups(plot))
-        heading: list[HelperCell] = ["", clean(plot.x.column.label), *series]
+        heading: list[HelperCell] = ["", plot.x.label, *series]
         at = self._keep([heading, *(self._gantt_row(plot, point, series) for point in plot.points)])
         count = len(plot.points)
-        start = Lines(clean(plot.x.column.label), _down(at + 1, 0, count), _down(at + 1, 1, count))
+        start = Lines(plot.x.label, _down(at + 1, 0, count), _down(at + 1, 1, count))
         made.add_series({**_series(start), "fill": {"none": True}, "border": {"none": True}, "gap": 40})
         for index, name in enumerate(series):
             line = Lines(name, _down(at + 1, 0, count), _down(at + 1, 2 + index, count))
@@ -156,9 +156,8 @@ class ChartBook:
         whole = len(plot.points) == len(sheet.rows) * len(plot.y) and plot.chart.reference is None
         if whole and plot.chart.color is None and self._same_in_cells(plot):
             columns = [*plot.y, *([plot.limit] if plot.limit else [])]
-            return [
-                Lines(clean(c.column.label), _column(sheet, plot.x.position), _column(sheet, c.position)) for c in columns
-            ]
+            along = _column(sheet, plot.x.position)
+            return [Lines(c.label, along, _column(sheet, c.position)) for c in columns]
         return self._pivot(plot)
 
     @staticmethod
@@ -172,7 +171,7 @@ class ChartBook:
         places: dict[Place, dict[str, Point]] = {}
         for point in plot.points:
             places.setdefault(point.x, {})[point.series] = point
-        names = [*plot.series, *([clean(plot.limit.column.label)] if plot.limit else [])]
+        names = [*plot.series, *([plot.limit.label] if plot.limit else [])]
         if plot.chart.reference is not None:
             names.append("Reference")
         rows: list[list[HelperCell]] = []
@@ -235,7 +234,7 @@ class ChartBook:
         return {"data_labels": {"value": True, "custom": custom, "position": "right"}}
 
     def _dress(self, made: Any, plot: Plot) -> None:
-        title = cut(clean(plot.chart.title), MOST_TITLE_CHARACTERS)
+        title = cut(plot.title, MOST_TITLE_CHARACTERS)
         font = {"name": FONT, "size": 12, "bold": True, "color": NAVY}
         made.set_title({"name": _words(title), "name_font": font, "overlay": False})
         made.set_size(SIZE)

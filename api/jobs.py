@@ -11,7 +11,7 @@ from api.auth import Permission
 from api.bodies import AnyRequest, answer, content_type, read_json
 from api.job_answers import answer_if_changed, answer_job
 from api.kinds import find_kind
-from api.links import base_url, show_job
+from api.links import JobWithResult, base_url, show_job
 from api.listing import JobPage, JobsQuery, list_page
 from api.operations import Answer, Operation
 from api.problem_details import invalid, not_found, shown
@@ -45,7 +45,8 @@ class Validation(msgspec.Struct, frozen=True):
 
 
 def _submit_route(kind: AnyKind) -> Any:
-    answers = {202: ACCEPTED, 200: Answer("The ended job, its `result` inside; or what `validate_only` found.", dict)}
+    found = "The ended job, its `result` inside; or what `validate_only` found."
+    done = Answer(found, (JobWithResult, Validation), headers=("Location", "Preference-Applied"))
 
     @post(
         f"/v1/{kind.name}/jobs",
@@ -56,7 +57,7 @@ def _submit_route(kind: AnyKind) -> Any:
             query=SubmitQuery,
             headers=("Idempotency-Key", "Prefer"),
             body=request_type(kind),
-            answers=answers,
+            answers={202: ACCEPTED, 200: done},
         ),
         name=f"submit_{kind.name.replace('-', '_')}",
     )

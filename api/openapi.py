@@ -79,7 +79,11 @@ def document(app: Litestar) -> dict[str, Any]:
     operations = [(route, handler, found) for route, handler in _handlers(app) if (found := handler.opt["operation"])]
     shared: list[Any] = [ProblemDetails, JobOptions, Priority]
     for _, _, operation in operations:
-        types = [operation.body, operation.query, *(answer.body for answer in operation.answers.values())]
+        types = [
+            operation.body,
+            operation.query,
+            *(type_ for answer in operation.answers.values() for type_ in _types(answer)),
+        ]
         shared += [type_ for type_ in types if _describable(type_) and type_ not in shared]
     schemas = Schemas([type_ for type_ in shared if not _is_request(type_, kinds)], kinds)
     _name_solutions(schemas, kinds)
@@ -105,6 +109,10 @@ def document(app: Litestar) -> dict[str, Any]:
 def _handlers(app: Litestar) -> list[tuple[HTTPRoute, HTTPRouteHandler]]:
     routes = [route for route in app.routes if isinstance(route, HTTPRoute)]
     return [(route, handler) for route in routes for handler in route.route_handlers if "operation" in handler.opt]
+
+
+def _types(answer: Answer) -> tuple[Any, ...]:
+    return answer.body if isinstance(answer.body, tuple) else (answer.body,)
 
 
 def _describable(type_: Any) -> bool:
@@ -216,6 +224,8 @@ def _success(answer: Answer, schemas: Schemas) -> dict[str, Any]:
 def _content(answer: Answer, schemas: Schemas) -> dict[str, Any]:
     if isinstance(answer.body, KindPart):
         return {"schema": _of_kinds(answer.body, list(all_kinds().values()))}
+    if isinstance(answer.body, tuple):
+        return {"schema": {"anyOf": [schemas.reference(type_) for type_ in answer.body]}}
     if answer.body is not None:
         return {"schema": schemas.reference(answer.body)}
     return {"schema": {"type": "string"}} if answer.media_type.startswith("text/") else {}

@@ -14,7 +14,7 @@ class KindPart(StrEnum):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """One success. body: the type of the JSON, or None where the content is not ours to describe.
+    """One success. body: the type of the JSON, several of which it is one, or None where we do not describe it.
 
     or_media_type: what else the caller may ask for by Accept.
     """

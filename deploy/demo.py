@@ -9,7 +9,8 @@ from rich.console import Console
 
 from deploy.local.folders import DataDir
 from deploy.local.stack import running
-from deploy.local.up import interruptible, teller
+from deploy.local.teller import Teller
+from deploy.local.up import interruptible
 from deploy.terminal.commands import show_ended
 from deploy.terminal.follow import follow
 from milpa.client import Client
@@ -24,7 +25,7 @@ def demo(folders: DataDir, out: Path, console: Console) -> None:
     """Run the demo; its files are left in `out`. FatalError: the job did not succeed."""
     with interruptible(console):
         console.print(f"[bold]Start Milpa[/]  [dim]all state in {folders.root}[/]", highlight=False)
-        with running(folders, "127.0.0.1", 0, 1, teller(console)) as stack:
+        with running(folders, "127.0.0.1", 0, 1, Teller(console)) as stack:
             with Client(stack.url, folders.admin_key.read_text().strip()) as client:
                 _optimize(client, out, console)
             console.print("\n[bold]Stop Milpa[/]")

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import psutil
 
-from deploy.local.accounts import Account, become, give, server_account
+from deploy.local.accounts import Account, become, die_with_parent, give, server_account
 from deploy.local.processes import Part
 from milpa.errors import FatalError
 
@@ -131,13 +131,19 @@ class Postgres:
 
     def _run(self, program: str, *arguments: str, feed: str = "") -> None:
         account = self.account
+
+        def in_child() -> None:
+            if account is not None:
+                become(account)
+            die_with_parent(signal.SIGKILL)
+
         done = subprocess.run(
             [str(_programs() / program), *arguments],
             input=feed.encode(),
             capture_output=True,
             cwd="/" if account else None,
             env={**os.environ, "LC_ALL": "C", "TZ": "UTC"},
-            preexec_fn=(lambda: become(account)) if account else None,
+            preexec_fn=in_child,
             check=False,
         )
         if done.returncode != 0:

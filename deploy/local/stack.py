@@ -1,15 +1,17 @@
 """The whole of Milpa on one machine: PostgreSQL, Redis, the API and workers over one data directory."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 
 from deploy.local import address
+from deploy.local.accounts import die_with_parent
 from deploy.local.folders import DataDir
 from deploy.local.lock import only_one
 from deploy.local.processes import OWNER_MARK, Part
@@ -17,10 +19,8 @@ from deploy.local.readiness import Doorway
 from deploy.local.secrets import load_or_make
 from deploy.local.servers import Servers
 from deploy.local.supervisor import Supervisor
+from deploy.local.teller import Teller
 from milpa.errors import FatalError
-
-Tell = Callable[[str, float | None], None]
-"""Told of each step with its seconds, or of a happening without."""
 
 _LOOK_SECONDS = 0.1
 _WORKER_DRAIN_SECONDS = 15.0
@@ -30,14 +30,14 @@ _API_DRAIN_SECONDS = 8.0
 class LocalStack:
     """A stack that runs. url: of its API."""
 
-    def __init__(self, folders: DataDir, listening: socket.socket, workers: int, tell: Tell) -> None:
+    def __init__(self, folders: DataDir, listening: socket.socket, workers: int, teller: Teller) -> None:
         self.folders = folders
         self.url = address.url(listening)
         self._servers = Servers(folders)
         self._listening = listening
         self._workers = workers
-        self._tell = tell
-        self._supervisor = Supervisor(lambda line: tell(line, None))
+        self._teller = teller
+        self._supervisor = Supervisor(teller.happened)
 
     def start(self) -> None:
         """Start everything and return when the API answers and workers wait for jobs."""
@@ -68,8 +68,9 @@ class LocalStack:
     @contextmanager
     def _step(self, name: str) -> Iterator[None]:
         began = time.perf_counter()
+        self._teller.begin(name)
         yield
-        self._tell(name, time.perf_counter() - began)
+        self._teller.done(name, time.perf_counter() - began)
 
     def _environ(self) -> Mapping[str, str]:
         secrets = load_or_make(self.folders.secrets)
@@ -95,6 +96,7 @@ class LocalStack:
             env={**os.environ, **self._environ()},
             capture_output=True,
             text=True,
+            preexec_fn=lambda: die_with_parent(signal.SIGKILL),
             check=False,
         )
         if done.returncode != 0:
@@ -131,14 +133,14 @@ def _migrations() -> str:
 
 
 @contextmanager
-def running(folders: DataDir, host: str, port: int, workers: int, tell: Tell) -> Iterator[LocalStack]:
+def running(folders: DataDir, host: str, port: int, workers: int, teller: Teller) -> Iterator[LocalStack]:
     """Start a stack, and stop it at the end, however that comes.
 
     An interrupt while it stops ends the wait and stops it at once. UsageError: the data directory or the port is taken.
     """
     folders.make()
     with only_one(folders), address.listen(host, port) as listening:
-        stack = LocalStack(folders, listening, workers, tell)
+        stack = LocalStack(folders, listening, workers, teller)
         try:
             stack.start()
             yield stack

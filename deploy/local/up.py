@@ -9,14 +9,15 @@ from importlib.metadata import version
 from rich.console import Console
 
 from deploy.local.folders import DataDir
-from deploy.local.stack import LocalStack, Tell, running
+from deploy.local.stack import LocalStack, running
+from deploy.local.teller import Teller
 
 
 def up(folders: DataDir, host: str, port: int, workers: int, console: Console) -> None:
     """Run the stack until SIGINT or SIGTERM; a second one ends the wait for running work."""
     console.print(f"[bold]Milpa {version('milpa')}[/]  [dim]all state in {folders.root}[/]", highlight=False)
     began = time.perf_counter()
-    with interruptible(console), running(folders, host, port, workers, teller(console)) as stack:
+    with interruptible(console), running(folders, host, port, workers, Teller(console)) as stack:
         _greet(stack, time.perf_counter() - began, console)
         try:
             stack.watch()
@@ -36,18 +37,6 @@ def interruptible(console: Console) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         console.print("Stopped. Everything is kept.")
-
-
-def teller(console: Console) -> Tell:
-    """Return what prints the steps of a stack, and what happens to it later with the time of day."""
-
-    def tell(text: str, seconds: float | None) -> None:
-        if seconds is None:
-            console.print(f"[dim]{time.strftime('%H:%M:%S')}[/] {text}", highlight=False)
-        else:
-            console.print(f"  [green]✓[/] {text:<20} [dim]{seconds:5.2f} s[/]", highlight=False)
-
-    return tell
 
 
 def _greet(stack: LocalStack, seconds: float, console: Console) -> None:

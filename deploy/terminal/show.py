@@ -121,6 +121,7 @@ def kind(kind: "KindDetail", fields: Sequence[Field], console: Console) -> None:
         if field.name != kind.main_table:
             option = field.option if field.on_the_line else f"--set {field.name}=JSON"
             takes = " | ".join(map(str, field.choices)) or " or ".join(sorted(field.types - {"null"}))
+            takes = "a,b,…" if field.on_the_line and field.types == {"array"} else takes
             default = "[bold]required[/]" if field.required else escape(str(_plain(field.default)))
             listed.add_row(option, takes, default, escape(field.description))
     console.print(listed)

@@ -97,6 +97,15 @@ def migrate() -> None:
 
 
 @cli.command()
+@click.argument("tenant")
+def key(tenant: str) -> None:
+    """Print a new admin key of TENANT, made when there is none. It is shown once."""
+    from deploy.keys import make_admin_key
+
+    click.echo(make_admin_key(tenant))
+
+
+@cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def check(as_json: bool) -> None:
     """Check the ledger: no job lost, none ended twice. Exit code 4 when a promise is broken."""

@@ -1,6 +1,5 @@
 """The parts run alone, as on real servers: migrate, api, worker and check with `MILPA_*` settings."""
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -12,8 +11,6 @@ import pytest
 from deploy.local.address import listen
 from milpa import Client
 from milpa.jobs import JobState
-from milpa.settings import Settings
-from storage.transaction import Database
 from tests.support.milpa_up import MILPA, START_SECONDS, run_milpa
 from tests.support.stack import running_servers, settings_of
 
@@ -48,24 +45,15 @@ def part(name: str, environ: dict[str, str]) -> Iterator[None]:
         assert process.wait(START_SECONDS) in {0, -signal.SIGTERM}
 
 
-async def admin_key(settings: Settings) -> str:
-    database = await Database.connect(settings)
-    try:
-        async with database.fleet() as fleet:
-            return (await fleet.tenants.ensure_local())[1]
-    finally:
-        await database.close()
-
-
 def test_the_parts_do_alone_what_they_do_together(environ: dict[str, str]) -> None:
     assert "up to date now" in run_milpa("migrate", environ=environ)
     assert "was up to date" in run_milpa("migrate", environ=environ)
-    settings = Settings.from_env(environ)
-    key = asyncio.run(admin_key(settings))
+    key = run_milpa("key", "somebody", environ=environ).strip()
+    url = f"http://127.0.0.1:{environ['MILPA_PORT']}"
     with (
         part("api", environ),
         part("worker", environ),
-        Client(f"http://127.0.0.1:{settings.port}", key, retries=20) as client,
+        Client(url, key, retries=20) as client,
     ):
         job = client.wait(client.submit(KIND, client.example(KIND)), timeout=START_SECONDS)
         assert job.state is JobState.SUCCEEDED

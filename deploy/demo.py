@@ -37,7 +37,9 @@ def demo(folders: DataDir, out: Path, console: Console) -> None:
 
 def _optimize(client: Client, out: Path, console: Console) -> None:
     problem = _case()
-    console.print(f"\n[bold]Optimize[/]  [dim]{len(problem['deals']):,} real sales in Sacramento, as deals[/]")
+    console.print(
+        f"\n[bold]Optimize[/]  [dim]{len(problem['deals']):,} real sales in Sacramento, as deals[/]", highlight=False
+    )
     job = follow(client, client.submit(KIND, problem, name="Sacramento", files=list(FileFormat)), console)
     paths = client.download(job, out) if job.state is JobState.SUCCEEDED else []
     console.print()

@@ -22,10 +22,10 @@ from solvers.limits import SolveLimits
 from solvers.progress import Progress, Silent
 from solvers.result import SolveStatus, relative_gap
 
-SMALLEST = 300
-"""Columns of the first core."""
+FIRST = 300
+"""Decisions in the first core."""
 PLAIN = 1_000
-"""Up to so many columns the plain MILP is the better one."""
+"""Up to so many decisions the plain MILP is the better one."""
 
 _GROWTH = 4
 _AT_BOUND = 1e-9
@@ -39,20 +39,23 @@ def solve_by_core(
     limits: SolveLimits,
     progress: Progress | None = None,
     start: Floats | None = None,
+    first: int = FIRST,
+    plain: int = PLAIN,
 ) -> Answer:
     """Solve a MILP whose relaxation is, or implies, a packing program over the same decisions.
 
     relaxation: a packing program whose optimum bounds the model's. owner: for each column of the model the column of
-    the packing program that it belongs to (a binary belongs to what it switches). start: a plan to begin with, or None.
+    the packing program that it belongs to (a binary belongs to what it switches). start: a plan for a plain MILP to
+    begin with. first: decisions in the first core; plain: how many are solved without one.
     """
     progress, ends = progress or Silent(), time.perf_counter() + limits.seconds
-    if len(relaxation.costs) <= PLAIN:
+    if len(relaxation.costs) <= plain:
         return _solve(model, limits, progress, start)
     relaxed = Sifter(relaxation, limits, _OfRelaxation(progress)).solve()
     if relaxed.status is not SolveStatus.OPTIMAL:
         return replace(relaxed, objective=None, x=None, activity=None, status=_without_plan(relaxed))
     search = _Search(model, relaxation, owner, relaxed, limits.relative_gap)
-    size, best = max(SMALLEST, 2 * len(relaxation.row_upper)), Answer(status=SolveStatus.NO_SOLUTION)
+    size, best = max(first, 2 * len(relaxation.row_upper)), Answer(status=SolveStatus.NO_SOLUTION)
     while True:
         inside = search.core(size)
         left = max(1e-3, ends - time.perf_counter())
@@ -100,13 +103,14 @@ class _Search:
 
     def certified(self, answer: Answer, best: Answer, inside: NDArray[np.bool_]) -> Answer:
         """Return the better of two answers with the bound that holds for all columns."""
+        bound_inside = answer.bound
         if answer.objective is None or (best.objective is not None and best.objective > answer.objective):
             answer = replace(best, limit=answer.limit)
         if answer.objective is None:
             return replace(answer, status=SolveStatus.NO_SOLUTION, bound=None)
         bound = self._bound
-        if self._proves(inside, answer.objective) and answer.bound is not None:
-            bound = min(bound, max(answer.bound, answer.objective))
+        if self._proves(inside, answer.objective) and bound_inside is not None:
+            bound = min(bound, max(bound_inside, answer.objective))
         proven = relative_gap(answer.objective, bound) <= self._gap
         status = SolveStatus.OPTIMAL if proven else SolveStatus.FEASIBLE
         return replace(answer, status=status, bound=bound, limit=None if proven else answer.limit)

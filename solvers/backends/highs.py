@@ -28,6 +28,8 @@ TOLERANCE = 1e-9
 """Of scaled rows, of prices and of wholeness: a money row of a billion must still hold after rounding."""
 
 _WORTH_THREADS = 1_000
+_MOST_SCALING = 2.0**40
+"""A row of rounding errors must not have its limit blown up to what HiGHS takes for infinite."""
 _COLUMNWISE = 1
 _FEASIBLE_POINT = 2
 _PROVEN = {
@@ -328,7 +330,8 @@ def _scales(model: Model, column_scale: Floats) -> tuple[Floats, float]:
     matrix = _scaled(model.matrix, unscaled, column_scale)
     np.maximum.at(largest, matrix.indices, np.abs(matrix.data))
     top_cost = np.abs(model.costs / column_scale).max(initial=0.0)
-    return power_of_two(largest), float(power_of_two(np.array([top_cost]))[0])
+    rows = np.clip(power_of_two(largest), 1 / _MOST_SCALING, _MOST_SCALING)
+    return rows, float(power_of_two(np.array([top_cost]))[0])
 
 
 def _scaled(matrix: Any, row_scale: Floats, column_scale: Floats) -> Any:

@@ -17,6 +17,7 @@ import msgspec
 import structlog
 
 from api import sse
+from api.problem_details import log_fault
 from milpa.errors import TransientError
 from milpa.jobs import JobEvent, JobState
 from storage.rows import BatchRow, JobRow, StreamedEvent
@@ -56,8 +57,6 @@ class JobFeed:
         self.seqs: list[int] = []
         self.frames: list[bytes] = []
         self.ended = False
-        self.stale = False
-        self.reading: asyncio.Task[None] | None = None
         self.grown = Bell()
         self.hinted = Bell()
 
@@ -66,12 +65,11 @@ class JobFeed:
         """The newest seq read, 0 before the first."""
         return self.seqs[-1] if self.seqs else 0
 
-    def extend(self, events: list[JobEvent]) -> None:
-        """Take the next events of the log."""
-        for event in events:
-            self.seqs.append(event.seq)
-            self.frames.append(sse.frame(event.type, encode_event(event), event.seq))
-            self.ended = self.ended or event.type.terminal
+    def take(self, event: JobEvent) -> None:
+        """Take the next event of the log."""
+        self.seqs.append(event.seq)
+        self.frames.append(sse.frame(event.type, encode_event(event), event.seq))
+        self.ended = self.ended or event.type.terminal
 
     def after(self, seq: int) -> list[bytes]:
         """Return the frames behind `seq`."""
@@ -90,7 +88,9 @@ class EventHub:
     def __init__(self, database: Database, signals: Signals) -> None:
         self._database = database
         self._signals = signals
-        self._feeds: dict[UUID, JobFeed] = {}
+        self._feeds: dict[tuple[UUID, UUID], JobFeed] = {}
+        self._stale: defaultdict[UUID, set[JobFeed]] = defaultdict(set)
+        self._reading: set[UUID] = set()
         self._tenants: defaultdict[UUID, Bell] = defaultdict(Bell)
         self._shared: dict[Any, asyncio.Task[Any]] = {}
         self._readers = asyncio.Semaphore(_READERS)
@@ -111,6 +111,11 @@ class EventHub:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # One job
+
+    def follows(self, tenant: UUID, job_id: UUID) -> bool:
+        """Tell whether the tenant's job is being followed already: then it exists."""
+        feed = self._feeds.get((tenant, job_id))
+        return feed is not None and bool(feed.seqs)
 
     async def follow_job(self, tenant: UUID, job_id: UUID, after: int) -> AsyncIterator[bytes]:
         """Replay the job's log behind `after`, follow it to its end, say `end`."""
@@ -229,7 +234,7 @@ class EventHub:
         bell = self._tenants.get(UUID(tenant))
         if bell is not None:
             bell.ring()
-        feed = self._feeds.get(UUID(job))
+        feed = self._feeds.get((UUID(tenant), UUID(job)))
         if feed is None:
             return
         feed.hinted.ring()
@@ -237,30 +242,42 @@ class EventHub:
             self._refresh(feed)
 
     def _feed(self, tenant: UUID, job_id: UUID) -> JobFeed:
-        return self._feeds.setdefault(job_id, JobFeed(tenant, job_id))
+        return self._feeds.setdefault((tenant, job_id), JobFeed(tenant, job_id))
 
     def _forget(self, feed: JobFeed) -> None:
         if not feed.followers and not feed.watchers:
-            self._feeds.pop(feed.job_id, None)
+            self._feeds.pop((feed.tenant, feed.job_id), None)
 
     def _refresh(self, feed: JobFeed) -> None:
-        feed.stale = True
-        if feed.reading is None:
-            feed.reading = self._keep(self._read_job(feed))
+        """Have the feed's log read soon; what grows meanwhile is read together, by one query."""
+        self._stale[feed.tenant].add(feed)
+        if feed.tenant not in self._reading:
+            self._reading.add(feed.tenant)
+            self._keep(self._read_stale(feed.tenant))
 
-    async def _read_job(self, feed: JobFeed) -> None:
+    async def _read_stale(self, tenant: UUID) -> None:
         try:
-            while feed.stale and not feed.ended:
-                feed.stale = False
-                async with self._readers, self._database.transaction(feed.tenant) as transaction:
-                    events = await transaction.events.after(feed.job_id, feed.last_seq, _PAGE)
-                feed.extend(events)
-                feed.stale = feed.stale or len(events) == _PAGE
-                feed.grown.ring()
+            while stale := self._stale.pop(tenant, None):
+                await self._read({feed.job_id: feed for feed in stale if self._wants_more(feed)}, tenant)
         except TransientError:
             _log.warning("event log not read; the poll will try again")
         finally:
-            feed.reading = None
+            self._reading.discard(tenant)
+
+    def _wants_more(self, feed: JobFeed) -> bool:
+        return not feed.ended and self._feeds.get((feed.tenant, feed.job_id)) is feed
+
+    async def _read(self, feeds: dict[UUID, JobFeed], tenant: UUID) -> None:
+        known = {job_id: feed.last_seq for job_id, feed in feeds.items()}
+        async with self._readers, self._database.transaction(tenant) as transaction:
+            events = await transaction.events.after_each(known, _PAGE)
+        for event in events:
+            feeds[event.job_id].take(event)
+        for job_id, feed in feeds.items():
+            if feed.last_seq > known[job_id]:
+                feed.grown.ring()
+            if feed.last_seq >= known[job_id] + _PAGE:
+                self._stale[tenant].add(feed)
 
     async def _poll(self) -> None:
         while True:
@@ -287,8 +304,14 @@ class EventHub:
     def _keep(self, work: Any) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, TransientError):
+            log_fault("event hub failed", error)
 
 
 def _streamed(event: StreamedEvent) -> bytes:

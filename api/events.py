@@ -63,10 +63,13 @@ async def show_events(request: AnyRequest, job_id: FromPath[UUID]) -> Response[A
     after = _resume_after(request, read_query(request, EventsQuery))
     services = services_of(request)
     tenant: UUID = request.user.tenant
+    stream = sse.MEDIA_TYPE in request.headers.get("accept", "")
+    if stream and services.hub.follows(tenant, job_id):
+        return open_stream(request, services.hub.follow_job(tenant, job_id, after))
     async with services.database.transaction(tenant) as transaction:
         if await transaction.jobs.get(job_id) is None:
             raise not_found("job")
-        if sse.MEDIA_TYPE in request.headers.get("accept", ""):
+        if stream:
             return open_stream(request, services.hub.follow_job(tenant, job_id, after))
         events = await transaction.events.after(job_id, after, _PAGE)
     full = len(events) == _PAGE

@@ -138,7 +138,8 @@ def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[
     problem = to_problem(error)
     identity = request_id(request.scope)
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        _log_fault(error, problem, identity, request.scope.get("path_template", ""))
+        route = request.scope.get("path_template", "")
+        log_fault("request failed", error, request_id=identity, status=problem.status, route=route)
     body = ProblemDetails(
         type=f"/problems/{problem.slug}",
         title=HTTPStatus(problem.status).phrase,
@@ -158,18 +159,16 @@ def shown(issue: Issue) -> Any:
     return {"severity": issue.severity, **msgspec.to_builtins(issue)}
 
 
-def _log_fault(error: Exception, problem: ProblemError, identity: str, route: str) -> None:
+def log_fault(what: str, error: BaseException, **more: object) -> None:
     """Log what broke and where, without the exception's text: a library may quote the caller's data in it."""
     known = {"code": error.code, "reason": error.message} if isinstance(error, MilpaError) else {}
-    log = _log.error if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR else _log.warning
+    log = _log.warning if isinstance(error, TransientError) else _log.error
     log(
-        "request failed",
-        request_id=identity,
-        status=problem.status,
-        route=route,
+        what,
         error=[type(link).__qualname__ for link in _chain(error)],
         where=[where for link in _chain(error) for where in _frames(link)],
         **known,
+        **more,
     )
 
 

@@ -1,7 +1,7 @@
 """The event log: append-only; every verb writes its rows with the change they tell of. Readers are here."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import text
@@ -14,6 +14,15 @@ from storage.session import Session, read
 
 _AFTER = text("""
 SELECT job_id, seq, type, data, at FROM job_events WHERE job_id = :job AND seq > :seq ORDER BY seq LIMIT :limit
+""")
+
+_AFTER_EACH = text("""
+SELECT event.job_id, event.seq, event.type, event.data, event.at
+FROM unnest(CAST(:jobs AS uuid[]), CAST(:seqs AS int[])) AS known (job_id, seq)
+CROSS JOIN LATERAL (
+    SELECT * FROM job_events WHERE job_id = known.job_id AND seq > known.seq ORDER BY seq LIMIT :limit
+) AS event
+ORDER BY event.job_id, event.seq
 """)
 
 _HEADS = text("SELECT id, last_seq FROM jobs WHERE id = ANY (CAST(:jobs AS uuid[]))")
@@ -46,6 +55,12 @@ class EventLog:
     async def after(self, job_id: UUID, seq: int = 0, limit: int = 1000) -> list[JobEvent]:
         """Return the job's events with a greater seq, in order."""
         rows = await self._session.all(_AFTER, job=job_id, seq=seq, limit=limit)
+        return [read(row, JobEvent) for row in rows]
+
+    async def after_each(self, known: Mapping[UUID, int], limit: int = 1000) -> list[JobEvent]:
+        """Return the events of many jobs with a greater seq than the one known of each, at most `limit` of one job."""
+        jobs, seqs = list(known), list(known.values())
+        rows = await self._session.all(_AFTER_EACH, jobs=jobs, seqs=seqs, limit=limit)
         return [read(row, JobEvent) for row in rows]
 
     async def heads(self, job_ids: Sequence[UUID]) -> dict[UUID, int]:

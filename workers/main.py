@@ -44,7 +44,7 @@ async def serve(settings: Settings, *, kinds: str = "solvers.kinds") -> None:
         workers = [RingWorker(priority, count, redis, context) for priority, count in slots.items() if count]
         await _listen(context, workers)
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, context.draining.set)
+            asyncio.get_running_loop().add_signal_handler(number, _drain, context, workers)
         sweeper = Sweeper(settings, context.database, context.objects, context.dispatcher)
         background = [asyncio.create_task(_stay_registered(context)), asyncio.create_task(sweeper.run())]
         try:
@@ -98,6 +98,12 @@ async def _listen(context: WorkerContext, workers: list[RingWorker]) -> None:
         await signals.listen(ring_channel(worker.priority), worker.wake)
     await signals.listen(CONTROL, context.on_control)
     await signals.listen(ADMIT, lambda _: context.dispatcher.wake())
+
+
+def _drain(context: WorkerContext, workers: list[RingWorker]) -> None:
+    context.draining.set()
+    for worker in workers:
+        worker.wake()
 
 
 async def _stay_registered(context: WorkerContext) -> None:

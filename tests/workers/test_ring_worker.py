@@ -1,0 +1,153 @@
+"""Rings are heard at once, taken once, and never hold the worker up."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from arq.connections import ArqRedis
+from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from milpa.jobs import JobState, Priority, new_id
+from storage.queue import Queue, queue_name, ring_channel
+from storage.rows import JobRow, Ring
+from storage.signals import Signals
+from tests.workers.conftest import Desk
+from workers import ring_worker
+from workers.ring_worker import RingWorker
+
+
+@pytest.fixture
+async def worker(desk: Desk, rings: ArqRedis) -> AsyncIterator[RingWorker]:
+    """A worker of the interactive queue with one slot."""
+    worker = RingWorker(Priority.INTERACTIVE, 1, rings, desk.context)
+    serving = asyncio.create_task(worker.serve(desk.context.draining))
+    yield worker
+    desk.context.draining.set()
+    await serving
+
+
+def ring_for(job: JobRow) -> Ring:
+    return Ring(tenant_id=job.tenant_id, job_id=job.id, dispatch_no=job.dispatch_no, priority=job.priority)
+
+
+async def held(rings: ArqRedis) -> list[Any]:
+    """What Redis holds besides health."""
+    return [key for key in await rings.keys("*") if b"health" not in key]
+
+
+async def test_a_ring_is_answered_without_polling(
+    desk: Desk, rings: ArqRedis, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ring_worker, "POLL_SECONDS", 3600.0)
+    worker = RingWorker(Priority.INTERACTIVE, 1, rings, desk.context)
+    signals = Signals(redis)
+    await signals.listen(ring_channel(Priority.INTERACTIVE), worker.wake)
+    serving = asyncio.create_task(worker.serve(desk.context.draining))
+    for _ in range(2):
+        job = await desk.submit("answer")
+        await Queue(rings).ring([ring_for(job)])
+        await desk.reaches(job, JobState.SUCCEEDED)
+    desk.context.draining.set()
+    worker.wake()
+    await serving
+    await signals.close()
+
+
+async def test_a_ring_whose_wake_up_was_lost_is_found_by_the_fallback(
+    desk: Desk, rings: ArqRedis, worker: RingWorker
+) -> None:
+    job = await desk.submit("answer")
+    await Queue(rings).ring([ring_for(job)])
+    assert not worker._due.is_set()
+    await desk.reaches(job, JobState.SUCCEEDED)
+
+
+async def test_redis_keeps_nothing_of_a_ring_that_was_heard(desk: Desk, rings: ArqRedis, worker: RingWorker) -> None:
+    job = await desk.submit("answer", seconds=0.5)
+    await Queue(rings).ring([ring_for(job)])
+    worker.wake()
+    await desk.reaches(job, JobState.RUNNING)
+    assert await held(rings) == []
+    await desk.reaches(job, JobState.SUCCEEDED)
+
+
+async def test_rings_wait_in_redis_while_every_slot_is_taken(desk: Desk, rings: ArqRedis, worker: RingWorker) -> None:
+    jobs = [await desk.submit("answer", seconds=0.3) for _ in range(3)]
+    await Queue(rings).ring([ring_for(job) for job in jobs])
+    worker.wake()
+    most = 0
+    async with asyncio.timeout(60):
+        states: list[JobState] = []
+        while set(states) != {JobState.SUCCEEDED}:
+            states = [(await desk.now(job)).state for job in jobs]
+            most = max(most, states.count(JobState.RUNNING))
+    assert most == 1
+    assert {(await desk.now(job)).attempt for job in jobs} == {1}
+
+
+async def test_a_ring_for_a_job_that_does_not_exist_is_dropped(desk: Desk, rings: ArqRedis, worker: RingWorker) -> None:
+    lost = Ring(tenant_id=desk.tenant, job_id=new_id(), dispatch_no=1, priority=Priority.INTERACTIVE)
+    job = await desk.submit("answer")
+    await Queue(rings).ring([lost, ring_for(job)])
+    worker.wake()
+    await desk.reaches(job, JobState.SUCCEEDED)
+    assert await held(rings) == []
+
+
+@pytest.mark.parametrize("fails_at", ["watch", "exists", "zscore", "execute"])
+async def test_a_redis_that_fails_while_a_ring_is_picked_costs_no_slot(
+    desk: Desk, rings: ArqRedis, worker: RingWorker, monkeypatch: pytest.MonkeyPatch, fails_at: str
+) -> None:
+    job = await desk.submit("answer")
+    await Queue(rings).ring([ring_for(job)])
+    failures = 0
+    pipeline = rings.pipeline
+
+    def broken(*args: Any, **options: Any) -> Any:
+        pipe = pipeline(*args, **options)
+
+        async def fail(*_args: Any, **_options: Any) -> None:
+            nonlocal failures
+            failures += 1
+            raise RedisConnectionError("gone")
+
+        setattr(pipe, fails_at, fail)
+        return pipe
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rings, "pipeline", broken)
+        async with asyncio.timeout(10):
+            while failures < 3:  # the second can only come when the first gave its slot back
+                worker.wake()
+                await asyncio.sleep(0.01)
+    await desk.reaches(job, JobState.SUCCEEDED)
+
+
+async def test_the_arq_traps_are_avoided(desk: Desk, rings: ArqRedis, worker: RingWorker) -> None:
+    other = RingWorker(Priority.BATCH, 1, rings, desk.context)
+    assert (worker.queue_name, other.queue_name) == (queue_name(Priority.INTERACTIVE), queue_name(Priority.BATCH))
+    assert worker.health_check_key != other.health_check_key
+    assert str(desk.context.id) in worker.health_check_key
+    assert (worker.max_tries, worker.retry_jobs, worker.keep_result_s) == (1, False, 0)
+    assert not worker.allow_abort_jobs
+    assert worker.in_progress_timeout_s <= 10
+    assert worker.job_timeout_s is not None
+    assert worker.job_timeout_s > desk.context.settings.max_time_limit_seconds
+    assert worker.job_serializer is not None
+    assert worker.job_serializer({"a": UUID(int=0).hex})[:1] != b"\x80"  # a pickle begins with this
+
+
+async def test_a_draining_worker_waits_until_its_job_is_given_back(desk: Desk, rings: ArqRedis) -> None:
+    worker = RingWorker(Priority.INTERACTIVE, 1, rings, desk.context)
+    serving = asyncio.create_task(worker.serve(desk.context.draining))
+    job, waiting = await desk.submit("climb", limit=3600.0), await desk.submit("answer")
+    await Queue(rings).ring([ring_for(job)])
+    await desk.reaches(job, JobState.RUNNING)
+    desk.context.draining.set()
+    await Queue(rings).ring([ring_for(waiting)])
+    await serving
+    assert (await desk.now(job)).state is JobState.QUEUED
+    assert (await desk.now(waiting)).attempt == 0

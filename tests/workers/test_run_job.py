@@ -1,0 +1,184 @@
+"""One attempt at a job, against the real database, object store and children."""
+
+import asyncio
+import hashlib
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from milpa.errors import TransientError
+from milpa.jobs import FileFormat, JobState, Outcome, Priority
+from tests.workers.conftest import Desk
+from workers.run_job import LONGEST_RETRY_SECONDS, retry_delay
+
+
+async def test_a_solved_job_is_kept_with_all_there_is_to_know(desk: Desk) -> None:
+    job = await desk.run(await desk.submit("print", text="hello", value=7.0))
+    assert (job.state, job.outcome, job.limit_reached, job.attempt) == (JobState.SUCCEEDED, Outcome.OPTIMAL, None, 1)
+    assert (job.objective, job.verified, job.error) == (7.0, True, None)
+    assert job.solve_seconds is not None
+    assert job.progress is not None
+    assert (job.progress.fraction, job.progress.bound, job.progress.gap) == (1.0, 7.0, 0.0)
+    assert [warning["pointer"] for warning in job.warnings] == ["/problem/act"]
+    assert await desk.payload(job, "log") == b"hello\nand to stderr\n"
+    assert await desk.payload(job, "report") is not None
+    assert (await desk.solution(job))["value"] == 7.0
+    assert await desk.events(job) == ["queued", "started", "succeeded"]
+
+
+async def test_a_stale_ring_is_dropped(desk: Desk) -> None:
+    job = await desk.run(await desk.submit("answer"))
+    again = await desk.run(job)
+    assert (again.state, again.attempt) == (JobState.SUCCEEDED, 1)
+
+
+async def test_files_are_uploaded_under_keys_of_the_attempt(desk: Desk) -> None:
+    job = await desk.run(await desk.submit("answer", name="Q3", files=(FileFormat.CSV, FileFormat.XLSX)))
+    async with desk.context.database.transaction(desk.tenant) as tenant:
+        files = await tenant.files.list(job.id)
+    assert [file.name for file in files] == ["probe-q3.csv", "probe-q3.xlsx"]
+    for file in files:
+        data = await desk.context.objects.get(file.object_key)
+        assert file.object_key == f"{desk.tenant}/{job.id}/1/{file.name}"
+        assert (file.size, file.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("act", "code"),
+    [
+        ("usage_error", "too_odd"),
+        ("fatal_error", "broken_model"),
+        ("bug", "internal_error"),
+        ("lie", "verification_failed"),
+    ],
+)
+async def test_an_error_that_would_come_again_fails_the_job_at_once(desk: Desk, act: str, code: str) -> None:
+    job = await desk.run(await desk.submit(act))
+    assert (job.state, job.attempt, job.outcome) == (JobState.FAILED, 1, None)
+    assert job.error is not None
+    assert job.error.code == code
+    assert await desk.payload(job, "result") is None
+
+
+async def test_a_failed_job_keeps_its_log_and_none_of_our_stack(desk: Desk) -> None:
+    job = await desk.run(await desk.submit("bug"))
+    assert await desk.payload(job, "log") is None
+    assert job.error is not None
+    assert "Traceback" not in job.error.message
+
+
+async def test_a_transient_error_is_tried_again_later_and_the_third_fails_the_job(desk: Desk) -> None:
+    job = await desk.submit("transient_error")
+    for errors in (1, 2):
+        job = await desk.run(job)
+        assert (job.state, job.error_count) == (JobState.QUEUED, errors)
+        assert job.run_at - job.created_at < timedelta(seconds=10)
+    job = await desk.run(job)
+    assert (job.state, job.error_count) == (JobState.FAILED, 3)
+    assert job.error is not None
+    assert job.error.code == "busy"
+    assert await desk.events(job) == ["queued", *["started", "retrying"] * 2, "started", "failed"]
+
+
+async def test_an_object_store_that_is_away_is_a_transient_error(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(key: str, data: bytes) -> None:
+        raise TransientError("object_store_unavailable", f"{key} {len(data)}")
+
+    monkeypatch.setattr(desk.context.objects, "put", away)
+    job = await desk.run(await desk.submit("answer", files=(FileFormat.CSV,)))
+    assert (job.state, job.error_count) == (JobState.QUEUED, 1)
+
+
+async def test_the_third_crash_of_a_solver_is_poison(desk: Desk) -> None:
+    job = await desk.submit("segfault")
+    for crashes in (1, 2):
+        job = await desk.run(job)
+        assert (job.state, job.crash_count) == (JobState.QUEUED, crashes)
+    job = await desk.run(job)
+    assert job.state is JobState.FAILED
+    assert job.error is not None
+    assert job.error.code == "poison"
+
+
+async def test_a_time_limit_is_held_even_against_a_deaf_solver(desk: Desk) -> None:
+    job = await desk.run(await desk.submit("hang", limit=0.1))
+    assert job.state is JobState.FAILED
+    assert job.error is not None
+    assert job.error.code == "time_limit_ignored"
+
+
+async def test_progress_reaches_the_log_not_more_than_once_a_second(desk: Desk) -> None:
+    job = await desk.run(await desk.submit("climb", seconds=2.5))
+    told = (await desk.events(job)).count("incumbent")
+    assert 1 <= told <= 3
+
+
+async def test_a_child_of_another_job_starts_from_its_parents_solution(desk: Desk) -> None:
+    parent = await desk.run(await desk.submit("answer"))
+    child = await desk.run(await desk.submit("answer", parent=parent.id))
+    assert (await desk.solution(child))["warm"] is True
+
+
+async def test_each_queue_has_its_own_children(desk: Desk) -> None:
+    pids = {
+        (await desk.solution(await desk.run(await desk.submit("answer", priority=priority))))["pid"]
+        for priority in (Priority.INTERACTIVE, Priority.BATCH)
+    }
+    assert len(pids) == 2
+
+
+async def test_a_control_signal_has_a_stop_heard_at_once(desk: Desk) -> None:
+    job = await desk.submit("climb", limit=3600.0)
+    running = asyncio.create_task(desk.run(job))
+    await asyncio.sleep(0.2)
+    async with desk.context.database.transaction(desk.tenant) as tenant:
+        await tenant.jobs.request_stop(job.id)
+    desk.context.on_control(str(job.id))
+    stopped = await running
+    assert (stopped.state, stopped.outcome, stopped.limit_reached) == (JobState.SUCCEEDED, Outcome.FEASIBLE, "stopped")
+    assert (await desk.solution(stopped))["value"] == 1.0
+
+
+async def test_a_cancel_is_found_by_the_heartbeat_without_any_signal(desk: Desk) -> None:
+    job = await desk.submit("climb", limit=3600.0)
+    running = asyncio.create_task(desk.run(job))
+    await asyncio.sleep(0.2)
+    async with desk.context.database.transaction(desk.tenant) as tenant:
+        await tenant.jobs.request_cancel(job.id)
+    cancelled = await running
+    assert (cancelled.state, cancelled.outcome) == (JobState.CANCELLED, None)
+    assert await desk.payload(job, "result") is None
+    assert (await desk.events(job))[-1] == "cancelled"
+
+
+async def test_a_draining_worker_gives_the_job_back_uncounted(desk: Desk) -> None:
+    job = await desk.submit("climb", limit=3600.0)
+    running = asyncio.create_task(desk.run(job))
+    await asyncio.sleep(0.2)
+    desk.context.draining.set()
+    given_back = await running
+    assert (given_back.state, given_back.error_count, given_back.crash_count) == (JobState.QUEUED, 0, 0)
+    assert given_back.dispatch_no > job.dispatch_no
+    assert desk.context.leases == {}
+
+
+async def test_an_attempt_that_was_taken_over_writes_nothing(desk: Desk) -> None:
+    job = await desk.submit("answer", seconds=1.0)
+    running = asyncio.create_task(desk.run(job))
+    await asyncio.sleep(0.2)
+    async with desk.context.database.fleet() as fleet:
+        await fleet.connection.exec_driver_sql(
+            "UPDATE jobs SET lease_until = now() - interval '1 second' WHERE id = $1", (job.id,)
+        )
+        rescued = await fleet.jobs.rescue()
+    assert job.id in [row.id for row in rescued]
+    left = await running
+    assert (left.state, left.crash_count) == (JobState.QUEUED, 1)
+    assert await desk.payload(job, "result") is None
+
+
+@given(errors=st.integers(min_value=0, max_value=100))
+def test_a_retry_waits_a_random_time_that_doubles_up_to_a_minute(errors: int) -> None:
+    assert 0 <= retry_delay(errors) <= min(LONGEST_RETRY_SECONDS, 2.0**errors)

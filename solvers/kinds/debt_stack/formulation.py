@@ -86,7 +86,8 @@ class Funding:
     def conditional(self) -> list[int]:
         """Tranches with a condition that binds once they are drawn, and would cut off answers if it always did."""
         tranches = self.problem.tranches
-        return [k for k in range(self.size) if tranches[k].min_amount > 0 or self.may_exceed(k)]
+        free = [k for k in range(self.size) if not tranches[k].required]
+        return [k for k in free if tranches[k].min_amount > 0 or self.may_exceed(k)]
 
     @cached_property
     def covers(self) -> list[tuple[str, Floats, Floats, float]]:
@@ -148,11 +149,12 @@ def separable(parts: Funding) -> Model:
 
 def decided(parts: Funding, choices: Choices) -> Model:
     """Return the linear program left when it is decided which conditional tranches may be drawn."""
-    return _model(parts, choices)
+    return _model(parts, dict(choices))
 
 
-def _model(parts: Funding, choices: Mapping[int, bool | None]) -> Model:
+def _model(parts: Funding, choices: dict[int, bool | None]) -> Model:
     """Choices: True, drawn under its conditions; False, not drawn; None, its conditions left out; absent, a switch."""
+    choices |= {k: True for k, tranche in enumerate(parts.problem.tranches) if tranche.required}
     open_choices = [k for k in parts.conditional if k not in choices]
     switches = {k: parts.equity_column + 1 + place for place, k in enumerate(open_choices)}
     columns = parts.equity_column + 1 + len(switches)

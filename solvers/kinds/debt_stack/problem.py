@@ -57,7 +57,7 @@ class Tranche(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     max_amount, min_amount: money; drawn at all means at least min_amount. max_ltv: the most debt of this tranche and of
     all that rank with it or before it, as a fraction of property value, once it is drawn. amortization_years: over
     which level monthly payments repay it (null: interest only). term_years: until it falls due. fee_rate: of the
-    amount, paid once.
+    amount, paid once. required: whether it must be drawn, with min_amount at least: for asking what that would cost.
     """
 
     id: Id
@@ -72,6 +72,7 @@ class Tranche(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     amortization_years: Years | None = None
     term_years: Years
     fee_rate: Fee = 0.0
+    required: bool = False
 
     @property
     def floating(self) -> bool:

@@ -6,6 +6,8 @@ from math import expm1, floor, log1p
 from solvers.kinds.debt_stack.problem import Amortization, Payment, Problem, Scenario, Tranche
 
 MONTHS = 12
+_NO_INTEREST = 1e-13
+"""A year: below that the rates' formulas divide rounding by rounding."""
 
 
 def scenarios_of(problem: Problem) -> list[Scenario]:
@@ -36,7 +38,7 @@ def service_factor(rate: float, amortization_years: float | None) -> float:
     """
     if amortization_years is None:
         return rate
-    if rate == 0.0:
+    if abs(rate) < _NO_INTEREST:
         return 1.0 / amortization_years
     return rate / -expm1(-MONTHS * amortization_years * log1p(rate / MONTHS))
 
@@ -51,7 +53,7 @@ def balance_after(month: int, rate: float, amortization_years: float | None) -> 
     left = MONTHS * amortization_years - month
     if left <= 0:
         return 0.0
-    if rate == 0.0:
+    if abs(rate) < _NO_INTEREST:
         return left / (MONTHS * amortization_years)
     growth = log1p(rate / MONTHS)
     return expm1(-left * growth) / expm1(-MONTHS * amortization_years * growth)

@@ -14,6 +14,7 @@ from solvers.issues import Severity
 from solvers.kinds.debt_stack import KIND
 from solvers.kinds.debt_stack.problem import EXPECTED, Problem, Solution
 from solvers.kinds.debt_stack.terms import service_factor
+from solvers.kinds.debt_stack.why_not import Force, check_force, patch_of
 from solvers.limits import SolveLimits
 from solvers.patches import apply_patch
 from solvers.progress import Silent
@@ -235,7 +236,20 @@ def test_more_of_a_tranche_or_easier_terms_never_hurt(seed: int, factor: float) 
         costs_no_more(with_tranche(problem, min_amount=first.min_amount / factor), problem)
         costs_no_more(with_tranche(problem, max_ltv=None), problem)
         costs_no_more(with_tranche(problem, fee_rate=first.fee_rate / factor), problem)
-        costs_no_more(problem, msgspec.structs.replace(problem, tranches=problem.tranches[1:]))
+        if not first.required:
+            costs_no_more(problem, msgspec.structs.replace(problem, tranches=problem.tranches[1:]))
+
+
+@pytest.mark.parametrize("tiny", [1e-9, 1e-38, 5e-324])
+def test_figures_next_to_nothing_are_no_trouble(tiny: float) -> None:
+    data = worked_example(min_dscr=tiny, equity={"cost_rate": 0.12, "min_share": tiny})
+    data["tranches"][0] |= {"fee_rate": tiny, "rate": tiny, "min_amount": tiny, "amortization_years": 30}
+    result = solve(data)
+    assert result.solution is not None
+    assert KIND.verify(msgspec.convert(data, Problem), result.solution) == []
+    alone = solve(data | {"tranches": data["tranches"][:1], "max_ltv": 0.5})
+    assert alone.solution is not None
+    assert alone.solution.ltv == pytest.approx(0.5)
 
 
 # Repayment
@@ -571,6 +585,36 @@ def test_sixty_tranches_in_fifty_scenarios_are_solved_to_proof(conditions: bool)
     assert result.status is SolveStatus.OPTIMAL
     assert result.gap <= 1e-4
     assert KIND.verify(problem, result.solution) == []
+
+
+# Why not
+
+
+def test_forcing_a_tranche_shows_what_it_costs() -> None:
+    data = worked_example()
+    for amount, cost in ((600_000, None), (500_000, 77_820 + 0.0368 * 100_000), (0, None)):
+        force = Force(tranche_id="senior", amount=amount)
+        assert check_force(msgspec.convert(data, Problem), force) == []
+        patched = apply_patch(data, patch_of(force))
+        assert issues_of(patched.value) == {}
+        result = solve(patched.value)
+        assert result.solution is not None
+        assert {s.id: s.amount for s in result.solution.sources}.get("senior", 0) == amount
+        if cost is not None:
+            assert result.objective == pytest.approx(cost)
+
+
+def test_forcing_what_can_not_be_names_what_breaks() -> None:
+    patched = apply_patch(worked_example(), patch_of(Force(tranche_id="senior", amount=800_000)))
+    result = solve(patched.value)
+    assert result.status is SolveStatus.INFEASIBLE
+    assert result.explanation.conflicts == ["ltv", "min_amount:senior"]
+
+
+def test_forcing_an_unknown_tranche_is_refused() -> None:
+    problem = msgspec.convert(worked_example(), Problem)
+    (issue,) = check_force(problem, Force(tranche_id="other", amount=1))
+    assert (issue.code, issue.pointer) == ("unknown_id", "/tranche_id")
 
 
 # What is shown

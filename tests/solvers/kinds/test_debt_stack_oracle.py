@@ -39,7 +39,8 @@ def can_hold(problem: Problem, names: set[str]) -> bool:
 
 
 def sets_of(problem: Problem) -> Iterator[set[int]]:
-    bound = [k for k, t in enumerate(problem.tranches) if t.min_amount > 0 or t.max_ltv is not None]
+    free = [(k, t) for k, t in enumerate(problem.tranches) if not t.required]
+    bound = [k for k, t in free if t.min_amount > 0 or t.max_ltv is not None]
     return map(set, chain.from_iterable(combinations(bound, size) for size in range(len(bound) + 1)))
 
 
@@ -135,6 +136,8 @@ def a_problem(rng: random.Random, *, conditions: bool) -> Problem:
             tranche["min_amount"] = round(most * rng.choice([0.25, 0.5, 1.0]), 2)
         if conditions and rng.random() < 0.6:
             tranche["max_ltv"] = rng.choice([0.3, 0.5, 0.6, 0.7])
+        if conditions and rng.random() < 0.1:
+            tranche["required"] = True
         tranches.append(tranche)
     data: dict[str, Any] = {
         "purchase_price": price,
@@ -181,6 +184,33 @@ def test_the_cost_is_that_of_another_formulation_in_another_solver(seed: int, co
             assert result.objective == pytest.approx(expected, rel=1e-7)
             assert result.bound == pytest.approx(expected, rel=1e-7)
             assert KIND.verify(problem, result.solution) == []
+
+
+def test_an_offer_of_one_size_only_is_weighed_against_not_drawing_it() -> None:
+    """HiGHS 1.14.0 presolved this program to a plan without the offer and called it optimal."""
+    offers = [
+        ("a", 2, 0.04028, 2303818.1, 0.0, None, None, 7),
+        ("b", 3, 0.04124, 14257075.99, 14257075.99, 0.6, 30, 5),
+        ("c", 2, 0.01466, 628922.72, 0.0, 0.3, 15, 3),
+    ]
+    names = ("id", "seniority", "spread", "max_amount", "min_amount", "max_ltv", "amortization_years", "term_years")
+    data = {
+        "purchase_price": 25e6,
+        "property_value": 29932491.08,
+        "noi_annual": 2410485.36,
+        "max_ltv": 0.5,
+        "min_dscr": 1.25,
+        "equity": {"cost_rate": 0.08, "min_share": 0.2},
+        "tranches": [{"rate_type": "floating"} | dict(zip(names, offer, strict=True)) for offer in offers],
+        "scenarios": [
+            {"name": "low", "weight": 3, "index_rate": -0.01},
+            {"name": "high", "weight": 2, "index_rate": 0.06},
+        ],
+    }
+    problem = msgspec.convert(data, Problem)
+    result = KIND.solve(problem, EXACT, Silent())
+    assert result.objective == pytest.approx(least_cost(problem))
+    assert "b" in {source.id for source in result.solution.sources}
 
 
 def test_the_random_problems_are_of_every_sort() -> None:

@@ -11,6 +11,7 @@ from workers.renderers.figures import (
     compact,
     excel_axis_format,
     excel_format,
+    fitted,
     header,
     number,
     show,
@@ -51,6 +52,14 @@ def test_a_figure_reads_by_its_unit(unit: Unit, values: list[Cell], shown: str) 
 def test_the_figures_of_a_column_share_their_decimals() -> None:
     how = style(Unit.MONEY, [1.0, 2.25], "EUR")
     assert [show(value, how, units=False) for value in (1.0, 2.25)] == ["1.00", "2.25"]
+
+
+def test_a_small_number_in_a_column_of_large_ones_is_not_hidden() -> None:
+    how = style(Unit.NUMBER, [12_000_000.0, 0.4, 0.0504, 0.0, 33.33333333], "")
+    assert [show(value, how) for value in (12_000_000.0, 0.4, 0.0504, 0.0, 33.33333333)] == [
+        "12,000,000", "0.4", "0.0504", "0", "33.3",
+    ]  # fmt: skip
+    assert excel_format(fitted(how, 0.0504)) == "#,##0.0000"
 
 
 def test_what_no_one_can_read_in_digits_is_a_power_of_ten() -> None:

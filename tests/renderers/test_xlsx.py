@@ -240,6 +240,7 @@ def test_a_report_of_a_title_alone_is_a_workbook() -> None:
     assert read(Report(title="Nothing else")).sheetnames == ["Summary"]
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_rows_are_all_there() -> None:
     report = samples.long_table(100_000)
     (file,) = render(report, FileFormat.XLSX, stem="plan")
@@ -255,3 +256,11 @@ def test_the_limit_of_a_lying_bar_is_a_hollow_bar() -> None:
     assert native.barDir == "bar"
     assert native.series[1].tx.v == "Cap"
     assert native.series[1].graphicalProperties.noFill
+
+
+def test_few_points_carry_their_names() -> None:
+    report = samples.deals(3)
+    named = msgspec.structs.replace(report, charts=[msgspec.structs.replace(report.charts[2], label="deal_id")])
+    drawn = parts(named)["xl/charts/chart1.xml"].decode()
+    words = re.findall("<a:t>([^<]*)</a:t>", drawn)
+    assert words == [report.charts[2].title, *(row[0] for row in report.table("yield_risk").rows)]

@@ -13,6 +13,7 @@ from workers.renderers.figures import chart_format, compact, money_prefix
 from workers.renderers.plot import BARS, Channel, Plot, Point, Scale, groups, resolve
 from workers.renderers.text import clean
 from workers.renderers.theme import FONTS, INK, LIMIT, MUTED, PALETTE, chart_config
+from workers.renderers.thinning import MAX_CATEGORIES
 
 WIDTH = 760
 HEIGHT = 420
@@ -23,7 +24,8 @@ TITLE_CHARACTERS = 80
 MOST_LABELLED_BARS = 14
 MOST_LABELLED_POINTS = 20
 MOST_DOTTED_POINTS = 40
-MOST_UPRIGHT_LABELS = 8
+LETTER_WIDTH, LABEL_GAP, AXIS_WIDTH = 6, 8, 70
+"""Of text in 11-pixel type, in pixels: enough to tell whether labels fit beside each other."""
 ZERO_IN_SIGHT = 0.5
 THOUSAND = 1000
 ROOM_FOR_FIGURES = 1.2
@@ -56,7 +58,7 @@ def spec(
 def spec_of(plot: Plot, *, width: int, height: int | None, titled: bool) -> dict[str, Any]:
     """Return the specification of a chart that is already resolved."""
     alt = _altair()
-    layers = _Drawing(plot).layers() if plot.points else [_nothing()]
+    layers = _Drawing(plot, width).layers() if plot.points else [_nothing()]
     figure = alt.layer(*layers, data=alt.NamedData("points")).properties(
         width=width,
         height=height or natural_height(plot),
@@ -149,9 +151,11 @@ def _nothing() -> Any:
 class _Drawing:
     """The layers of one chart: its marks, what is written on them, its limit and its reference."""
 
-    def __init__(self, plot: Plot) -> None:
+    def __init__(self, plot: Plot, width: int) -> None:
+        """Take a chart and the width of all of it, in pixels."""
         self.alt = _altair()
         self.plot = plot
+        self.width = width
         self.chart = plot.chart
         self.lying = plot.chart.horizontal and plot.chart.mark in BARS
         self.base = self.alt.Chart()
@@ -276,8 +280,10 @@ class _Drawing:
         alt = self.alt
         flat = self.lying or self.chart.mark is Mark.GANTT
         title = None if channel.column.unit is Unit.TEXT else channel.label
-        angle = 0 if flat or len(names) <= MOST_UPRIGHT_LABELS else -40
-        axis = alt.Axis(title=title, labelAngle=angle, labelLimit=190, labelOverlap=not flat)
+        needed = sum(len(label) * LETTER_WIDTH + LABEL_GAP for label in names)
+        angle = 0 if flat or needed <= self.width - AXIS_WIDTH else -40
+        crowded = not flat and len(names) > MAX_CATEGORIES
+        axis = alt.Axis(title=title, labelAngle=angle, labelLimit=190, labelOverlap=crowded)
         field = "y:N" if self.chart.mark is Mark.GANTT else "x:N"
         make = alt.Y if flat else alt.X
         return make(field, sort=names, axis=axis, scale=alt.Scale(paddingInner=0.28, paddingOuter=0.14))

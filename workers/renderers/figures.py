@@ -17,6 +17,9 @@ MISSING = "–"
 CENTS_MATTER_BELOW = 10_000
 EXACT_BELOW = 1e15
 """Beyond it a float holds no fractions, and people read powers of ten."""
+HIDDEN_BELOW = 100
+HIDDEN_PART = 0.002
+MOST_DECIMALS = 6
 SMALL_SHARE = 0.2
 TINY_SHARE = 0.001
 THOUSANDS = ((1e12, "T"), (1e9, "B"), (1e6, "M"))
@@ -48,6 +51,19 @@ def style(unit: Unit, values: Iterable[Cell], currency: str) -> Style:
     """Return how to write all of `values`, the same way each."""
     figures = [] if unit in SETTLED else [abs(value) for value in map(number, values) if value is not None]
     return Style(unit, _decimals(unit, figures), _label(currency))
+
+
+def fitted(how: Style, value: float) -> Style:
+    """Return the style of one bare number: more decimals where its column's would hide it.
+
+    A column of limits holds budgets beside shares: with the decimals of the one, the other would read 0.
+    """
+    if how.unit is not Unit.NUMBER or not 0 < abs(value) < HIDDEN_BELOW:
+        return how
+    decimals = how.decimals
+    while decimals < MOST_DECIMALS and abs(round(value, decimals) - value) > HIDDEN_PART * abs(value):
+        decimals += 1
+    return how._replace(decimals=decimals)
 
 
 def _label(currency: str) -> str:
@@ -111,7 +127,7 @@ def show(cell: Cell, how: Style, *, units: bool = True) -> str:
     if how.unit is Unit.TEXT:
         return str(cell)
     value = number(cell)
-    return _not_finite(cell) if value is None else _show_number(value, how, units=units)
+    return _not_finite(cell) if value is None else _show_number(value, fitted(how, value), units=units)
 
 
 def _not_finite(value: float) -> str:

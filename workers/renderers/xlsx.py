@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import xlsxwriter
 
 from solvers.report import Cell, Report, Table, Unit
-from workers.renderers.figures import MISSING, Style, excel_format, number, show, style
+from workers.renderers.figures import MISSING, Style, excel_format, fitted, number, show, style
 from workers.renderers.text import clean, cut
 from workers.renderers.theme import HAIRLINE, INK, MUTED, NAVY, PAPER
 from workers.renderers.xlsx_charts import ChartBook
@@ -217,7 +217,9 @@ def _writer(made: Workbook, page: Any, sheet: TableSheet, column: int, how: Styl
             value = number(cell)
             page.write_formula(row, column, formula(row), look, "" if value is None else value)
         elif type(cell) is float and cell - cell == 0.0:  # finite: the quick way for most cells of a large table
-            page.write_number(row, column, cell, look)
+            finer = fitted(how, cell)
+            fine = look if finer is how else made.formats(num_format=excel_format(finer))
+            page.write_number(row, column, cell, fine)
         else:
             _write_cell(page, (row, column), cell, how, words if isinstance(cell, str) else look)
 

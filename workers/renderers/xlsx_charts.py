@@ -230,7 +230,7 @@ class ChartBook:
     def _labels(self, plot: Plot, points: list[Point]) -> dict[str, Any]:
         if plot.label is None:
             return {}
-        custom = [{"value": f"={self._cell(plot, point.row, plot.label.position)}"} for point in points]
+        custom = [{"value": _words(plot.words(point, plot.label) or "")} for point in points]
         return {"data_labels": {"value": True, "custom": custom, "position": "right"}}
 
     def _dress(self, made: Any, plot: Plot) -> None:
@@ -269,8 +269,7 @@ class ChartBook:
         if plot.x.scale is Scale.DATE and not gantt:
             along |= {"date_axis": True, **_months(plot)}
         if plot.x.scale is Scale.NUMBER and not gantt:
-            ends = {} if plot.chart.mark is Mark.SCATTER else _ends(plot)
-            along |= {"num_format": excel_format(plot.x.style), **ends}
+            along |= {"num_format": excel_format(plot.x.style)}
         if gantt:
             amount |= _ends(plot) | ({"num_format": "mmm yyyy"} if plot.x.scale is Scale.DATE else {})
         if lying:

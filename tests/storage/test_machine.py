@@ -80,13 +80,14 @@ class JobsMachine(RuleBasedStateMachine):
     attempts = Bundle("attempts")
     rings = Bundle("rings")
 
-    @initialize()
-    def start(self) -> None:
+    @initialize(target=jobs)
+    def start(self) -> Any:
         self.run(self.owner.execute(f"TRUNCATE {TABLES}"))
         self.tenants = [self.run(add_tenant(self.database, cap)) for cap in CAPS]
         self.run(add_worker(self.database, SLOTS[Priority.INTERACTIVE], SLOTS[Priority.BATCH]))
         self.models: dict[UUID, Model] = {}
-        self.keys: dict[tuple[UUID, str], tuple[bytes, UUID]] = {}
+        self.keys: dict[str, tuple[bytes, UUID]] = {}
+        return multiple(*(self.made(tenant, Priority.INTERACTIVE, b"a") for tenant in self.tenants))
 
     def do(self, job: UUID, act: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
         """Act on the jobs of the tenant whose job this is."""
@@ -99,45 +100,41 @@ class JobsMachine(RuleBasedStateMachine):
 
     # Making jobs
 
-    @rule(target=jobs, tenant=st.integers(0, 1), priority=st.sampled_from(Priority), body=st.sampled_from([b"a", b"b"]))
-    def submit(self, tenant: int, priority: Priority, body: bytes) -> Any:
-        return self.made(self.tenants[tenant], priority, body)
-
-    @rule(target=jobs, tenant=st.integers(0, 1))
-    def submit_for_later(self, tenant: int) -> Any:
-        later = datetime.now(UTC) + timedelta(hours=1)
-        job = self.made(self.tenants[tenant], Priority.BATCH, b"later", run_at=later)
-        self.models[job].state, self.models[job].log = JobState.SCHEDULED, []
+    @rule(
+        target=jobs,
+        tenant=st.integers(0, 1),
+        priority=st.sampled_from(Priority),
+        body=st.sampled_from([b"a", b"b"]),
+        how=st.sampled_from(["plainly", "for_later", "with_reuse"]),
+    )
+    def submit(self, tenant: int, priority: Priority, body: bytes, how: str) -> UUID:
+        mine = self.tenants[tenant]
+        if how == "for_later":
+            job = self.made(mine, priority, b"later", run_at=datetime.now(UTC) + timedelta(hours=1))
+            self.models[job].state, self.models[job].log = JobState.SCHEDULED, []
+            return job
+        done = (mine, body, JobState.SUCCEEDED, Outcome.OPTIMAL)
+        reusable = any((job.tenant, job.body, job.state, job.outcome) == done for job in self.models.values())
+        job = self.made(mine, priority, body, reuse=how == "with_reuse")
+        if reusable and how == "with_reuse":
+            self.models[job].become(JobState.SUCCEEDED, outcome=Outcome.OPTIMAL)
         return job
 
     @rule(target=jobs, key=st.sampled_from("xy"), body=st.sampled_from([b"a", b"b"]))
     def submit_with_key(self, key: str, body: bytes) -> Any:
-        tenant = self.tenants[0]
-        used = self.keys.get((tenant, key))
-        new = new_job(input=body, idempotency=Idempotency(key, body))
-        if used is None:
-            job = self.made(tenant, Priority.INTERACTIVE, body, idempotency=Idempotency(key, body))
-            self.keys[tenant, key] = (body, job)
+        idempotency = Idempotency(key, body)
+        if key not in self.keys:
+            job = self.made(self.tenants[0], Priority.INTERACTIVE, body, idempotency=idempotency)
+            self.keys[key] = (body, job)
             return job
-        if used[0] != body:
+        again = self.submit_one(self.tenants[0], new_job(input=body, idempotency=idempotency))
+        if self.keys[key][0] != body:
             with pytest.raises(UsageError, match="another body"):
-                self.run(self.submit_one(tenant, new))
-            return multiple()
-        again = self.run(self.submit_one(tenant, new))
-        assert (again.job.id, again.replayed) == (used[1], True)
+                self.run(again)
+        else:
+            submitted = self.run(again)
+            assert (submitted.job.id, submitted.replayed) == (self.keys[key][1], True)
         return multiple()
-
-    @rule(target=jobs, tenant=st.integers(0, 1), body=st.sampled_from([b"a", b"b"]))
-    def submit_with_reuse(self, tenant: int, body: bytes) -> Any:
-        reusable = any(
-            (other.tenant, other.body, other.state, other.outcome)
-            == (self.tenants[tenant], body, JobState.SUCCEEDED, Outcome.OPTIMAL)
-            for other in self.models.values()
-        )
-        job = self.made(self.tenants[tenant], Priority.INTERACTIVE, body, reuse=True)
-        if reusable:
-            self.models[job].become(JobState.SUCCEEDED, outcome=Outcome.OPTIMAL)
-        return job
 
     @rule(target=jobs, job=jobs)
     def resubmit(self, job: UUID) -> Any:
@@ -216,12 +213,12 @@ class JobsMachine(RuleBasedStateMachine):
     # Attempts
 
     @rule(target=attempts, ring=rings)
-    def claim(self, ring: Ring) -> Any:
+    def answer(self, ring: Ring) -> Any:
         return self.claimed(ring.job_id, ring.dispatch_no)
 
-    @rule(target=attempts, job=jobs)
-    def claim_without_a_ring(self, job: UUID) -> Any:
-        return self.claimed(job, self.models[job].dispatch_no) if job in self.models else multiple()
+    @rule(target=attempts, job=jobs, behind=st.integers(0, 1))
+    def answer_by_number(self, job: UUID, behind: int) -> Any:
+        return self.claimed(job, self.models[job].dispatch_no - behind) if job in self.models else multiple()
 
     def claimed(self, job: UUID, dispatch_no: int) -> Any:
         if job not in self.models:
@@ -244,7 +241,7 @@ class JobsMachine(RuleBasedStateMachine):
             beat = self.do(ref.job_id, lambda jobs: jobs.heartbeat(ref, LEASE, JobProgress(phase="solve")))
             assert (beat and (beat.stop, beat.cancel)) == ((model.stop, model.cancel) if model.holds(ref) else None)
 
-    @rule(ref=attempts, state=st.sampled_from([JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED]))
+    @rule(ref=attempts, state=st.sampled_from([JobState.SUCCEEDED, JobState.SUCCEEDED, JobState.FAILED]))
     def finish(self, ref: ClaimRef, state: JobState) -> None:
         if ref.job_id not in self.models:
             return
@@ -259,36 +256,26 @@ class JobsMachine(RuleBasedStateMachine):
             model.log += ["file"] * len(files)
             model.become(state, outcome=outcome)
 
-    @rule(ref=attempts)
-    def retry(self, ref: ClaimRef) -> None:
-        self.gone_back(ref, lambda jobs: jobs.retry(ref, JobError("away", "Away."), 0), "retrying", errors=1)
+    @rule(ref=attempts, verb=st.sampled_from(["retry", "crash", "release"]))
+    def give_back(self, ref: ClaimRef, verb: str) -> None:
+        if ref.job_id not in self.models:
+            return
+        model = self.models[ref.job_id]
+        arguments = (JobError("away", "Away."), 0) if verb == "retry" else ()
+        assert self.do(ref.job_id, lambda jobs: getattr(jobs, verb)(ref, *arguments)) == model.holds(ref)
+        if model.holds(ref):
+            told = "queued" if verb == "release" else "retrying"
+            model.go_back(told, errors=verb == "retry", crashes=verb == "crash")
 
-    @rule(ref=attempts)
-    def crash(self, ref: ClaimRef) -> None:
-        self.gone_back(ref, lambda jobs: jobs.crash(ref), "retrying", crashes=1)
-
-    @rule(ref=attempts)
-    def release(self, ref: ClaimRef) -> None:
-        self.gone_back(ref, lambda jobs: jobs.release(ref), "queued")
-
-    def gone_back(self, ref: ClaimRef, act: Any, told: str, **counts: int) -> None:
-        if ref.job_id in self.models:
-            model = self.models[ref.job_id]
-            assert self.do(ref.job_id, act) == model.holds(ref)
-            if model.holds(ref):
-                model.go_back(told, **counts)
-
-    @rule(job=jobs)
-    def lease_expires(self, job: UUID) -> None:
-        self.run(
-            self.owner.execute(
-                "UPDATE jobs SET lease_until = now() - interval '1 second' WHERE id = $1 AND state = 'running'", job
-            )
-        )
+    @rule(job=jobs, rescued=st.booleans())
+    def lease_expires(self, job: UUID, rescued: bool) -> None:
+        late = "UPDATE jobs SET lease_until = now() - interval '1 second' WHERE id = $1 AND state = 'running'"
+        self.run(self.owner.execute(late, job))
         if job in self.models:
             self.models[job].alive = False
+        if rescued:
+            self.rescue()
 
-    @rule()
     def rescue(self) -> None:
         async def rescue() -> Any:
             async with self.database.fleet() as fleet:
@@ -371,7 +358,7 @@ def test_whatever_happens_to_jobs_the_rows_are_what_the_rules_say(settings: Sett
 
 MANY = settings(
     max_examples=60,
-    stateful_step_count=40,
+    stateful_step_count=50,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )

@@ -95,6 +95,8 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     start_clock(connection.scope)
     structlog.contextvars.clear_contextvars()
     structlog.contextvars.bind_contextvars(request_id=request_id(connection.scope))
+    if connection.scope.get("method") == "OPTIONS":  # which methods an address takes is no secret
+        return
     requires: Permission = handler.opt["requires"]
     if requires is Permission.PUBLIC:
         return

@@ -19,13 +19,13 @@ from api.operations import Answer, Operation
 from api.problem_details import invalid, not_found
 from api.queries import idempotency_key
 from api.services import services_of
-from api.submissions import Line, Reading, body_hash, read_batch_item
+from api.submissions import Line, Reading, idempotency_of, read_batch_item
 from milpa.jobs import Job, JobState
 from milpa.settings import Settings
 from solvers.decode import decode
 from solvers.issues import Issue, pointer
 from solvers.registry import all_kinds
-from storage.rows import BatchRow, Idempotency, NewJob
+from storage.rows import BatchRow, NewJob
 
 
 class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -74,7 +74,7 @@ async def submit_batch(request: AnyRequest) -> Response[bytes]:
     key = idempotency_key(request)
     body = await read_json(request, services.settings.max_body_bytes)
     name, jobs = await _read(body, services.settings)
-    idempotency = None if key is None else Idempotency(key, body_hash(jobs, name))
+    idempotency = await idempotency_of(key, jobs, name)
     async with services.database.transaction(request.user.tenant) as transaction:
         batch = await transaction.jobs.submit_batch(name, jobs, idempotency=idempotency)
     base = base_url(request)

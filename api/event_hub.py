@@ -28,6 +28,8 @@ POLL_SECONDS = 2.0
 _PAGE = 1000
 _READERS = 4
 """Logs read at once: listeners shall not take every connection from the requests."""
+_HELD_BACK_SECONDS = 0.1
+"""After a hint a tenant's log is read once more so much later: older open transactions hold rows back."""
 _BATCH_SECONDS = 0.25
 """The counts of a batch are read no more often than this."""
 
@@ -59,6 +61,7 @@ class JobFeed:
         self.ended = False
         self.grown = Bell()
         self.hinted = Bell()
+        self.hinted_seq = 0
 
     @property
     def last_seq(self) -> int:
@@ -149,7 +152,8 @@ class EventHub:
                 left = deadline - time.monotonic()
                 if row is None or row.state.ended or left <= 0:
                     return row, result
-                await _rung(hinted, min(left, POLL_SECONDS))
+                while await _rung(hinted, min(left, POLL_SECONDS)) and feed.hinted_seq <= row.last_seq:
+                    hinted = feed.hinted.next_ring
         finally:
             feed.watchers -= 1
             self._forget(feed)
@@ -167,7 +171,7 @@ class EventHub:
     ) -> AsyncIterator[bytes]:
         """Follow the state changes of all the tenant's jobs behind `position`, and everything of `jobs`."""
         yield b"id: %b\n\n" % position.encode()
-        quiet_since = time.monotonic()
+        quiet_since, hinted = time.monotonic(), False
         while True:
             changed = self._tenants[tenant].next_ring
             events = await self._read_stream(tenant, position, kind, jobs)
@@ -179,7 +183,7 @@ class EventHub:
                 yield sse.HEARTBEAT
                 quiet_since = time.monotonic()
             if len(events) < _PAGE:
-                await _rung(changed, POLL_SECONDS)
+                hinted = await _rung(changed, _HELD_BACK_SECONDS if hinted else POLL_SECONDS)
 
     async def _read_stream(
         self, tenant: UUID, position: str, kind: str | None, jobs: tuple[UUID, ...]
@@ -237,6 +241,7 @@ class EventHub:
         feed = self._feeds.get((UUID(tenant), UUID(job)))
         if feed is None:
             return
+        feed.hinted_seq = max(feed.hinted_seq, int(seq))
         feed.hinted.ring()
         if feed.followers and int(seq) > feed.last_seq:
             self._refresh(feed)

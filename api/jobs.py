@@ -17,7 +17,7 @@ from api.operations import Answer, Operation
 from api.problem_details import invalid, not_found, shown
 from api.queries import MAX_WAIT_SECONDS, described, idempotency_key, preferred_wait, read_query
 from api.services import services_of
-from api.submissions import Reading, read_submission, request_type, with_key
+from api.submissions import Reading, idempotency_of, read_submission, request_type
 from api.tables import read_form
 from milpa.jobs import Job
 from solvers.issues import Issue
@@ -87,8 +87,9 @@ async def _submit(request: AnyRequest, kind: AnyKind) -> Response[bytes]:
     if reading.new is None:
         raise invalid(reading.issues, reading.total)
     services = services_of(request)
+    new = msgspec.structs.replace(reading.new, idempotency=await idempotency_of(key, [reading.new]))
     async with services.database.transaction(request.user.tenant) as transaction:
-        submitted = await transaction.jobs.submit(with_key(reading.new, key))
+        submitted = await transaction.jobs.submit(new)
     headers = {"Idempotency-Replayed": "true"} if submitted.replayed else {}
     wait = preferred_wait(request)
     if wait is None:

@@ -18,6 +18,9 @@ from solvers.issues import Issue, has_errors, pointer
 from solvers.registry import AnyKind
 from storage.rows import Idempotency, NewJob
 
+_HEAVY = asyncio.Semaphore(1)
+"""One large body is decoded at a time: it takes many times its own size, and decoding holds the interpreter anyway."""
+
 Line = Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00]*$")]
 Tag = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
 
@@ -97,7 +100,10 @@ async def read_merged(kind: AnyKind, job: dict[str, Any], settings: Settings, si
 
 
 async def _off_loop(size: int, read: Callable[[], Reading]) -> Reading:
-    return read() if size <= HEAVY_BYTES else await asyncio.to_thread(read)
+    if size <= HEAVY_BYTES:
+        return read()
+    async with _HEAVY:
+        return await asyncio.to_thread(read)
 
 
 def _read(kind: AnyKind, type_: type[JobRequest], body: bytes, settings: Settings) -> Reading:
@@ -148,15 +154,16 @@ def _new_job(kind: AnyKind, request: Any, warnings: list[Issue]) -> NewJob:
     )
 
 
-def with_key(new: NewJob, key: str | None) -> NewJob:
-    """Return the job with its idempotency key. Bodies are the same when they mean the same job, however written."""
+async def idempotency_of(key: str | None, jobs: list[NewJob], *more: object) -> Idempotency | None:
+    """Return the caller's key with a hash of what was asked for: the same when it means the same, however written."""
     if key is None:
-        return new
-    return msgspec.structs.replace(new, idempotency=Idempotency(key, body_hash([new])))
+        return None
+    heavy = sum(len(job.input) for job in jobs) > HEAVY_BYTES
+    hashed = await asyncio.to_thread(_hash, jobs, *more) if heavy else _hash(jobs, *more)
+    return Idempotency(key, hashed)
 
 
-def body_hash(jobs: list[NewJob], *more: object) -> bytes:
-    """Return a hash of what was asked for (32 bytes)."""
+def _hash(jobs: list[NewJob], *more: object) -> bytes:
     digest = sha256(msgspec.json.encode(more))
     for job in jobs:
         asked = (job.kind, job.options, job.files, job.name, job.tags, job.priority, job.reuse, len(job.input))

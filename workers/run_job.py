@@ -20,6 +20,7 @@ from workers.child_process import Ended
 from workers.context import WorkerContext
 from workers.lease import Lease, Verdict
 from workers.protocol import Blame, Failed, File, Limits, Solve, Solved
+from workers.stopwatch import Stopwatch
 
 LONGEST_RETRY_SECONDS = 60.0
 
@@ -31,11 +32,13 @@ async def run_job(ctx: dict[str, Any], tenant: str, job: str, dispatch_no: int) 
     context: WorkerContext = ctx["worker"]
     bind_job(UUID(job))
     try:
-        taken_at = time.monotonic()
+        taken_at, watch = time.monotonic(), Stopwatch()
         async with context.database.transaction(UUID(tenant)) as transaction:
             claim = await transaction.jobs.claim(UUID(job), dispatch_no, context.id, context.settings.lease_seconds)
+        watch.lap("claim")
         if claim is not None:
-            await _attempt(context, claim, Lease(context.database, context.settings, claim.ref, taken_at))
+            await _attempt(context, claim, Lease(context.database, context.settings, claim.ref, taken_at), watch)
+            log.info("attempt_ended", attempt=claim.ref.attempt, **watch.seconds)
             context.dispatcher.wake()
     except TransientError as error:
         log.warning("claim_unanswered", code=error.code)
@@ -43,7 +46,7 @@ async def run_job(ctx: dict[str, Any], tenant: str, job: str, dispatch_no: int) 
         log.exception("attempt_broke")  # the lease runs out, and the sweeper gives the job back
 
 
-async def _attempt(context: WorkerContext, claim: Claim, lease: Lease) -> None:
+async def _attempt(context: WorkerContext, claim: Claim, lease: Lease, watch: Stopwatch) -> None:
     """Compute and finish, unless the lease is lost, the job cancelled or the worker drained before that."""
     context.leases[claim.job.id] = lease
     keeping = asyncio.create_task(lease.keep())
@@ -51,6 +54,7 @@ async def _attempt(context: WorkerContext, claim: Claim, lease: Lease) -> None:
     computing = asyncio.create_task(_compute(context, claim, lease))
     try:
         await asyncio.wait({keeping, draining, computing}, return_when=asyncio.FIRST_COMPLETED)
+        watch.lap("compute")
         if lease.seconds_left <= 0 or (keeping.done() and keeping.result() is Verdict.LOST):
             log.warning("lease_lost", attempt=claim.ref.attempt)
         elif keeping.done():
@@ -61,6 +65,7 @@ async def _attempt(context: WorkerContext, claim: Claim, lease: Lease) -> None:
         else:
             await _end_child(computing)
             await lease.write(lambda jobs: jobs.release(lease.ref))
+        watch.lap("finish")
     finally:
         for task in (keeping, draining, computing):
             task.cancel()

@@ -45,6 +45,7 @@ def part(name: str, environ: dict[str, str]) -> Iterator[None]:
         assert process.wait(START_SECONDS) in {0, -signal.SIGTERM}
 
 
+@pytest.mark.slow
 def test_the_parts_do_alone_what_they_do_together(environ: dict[str, str]) -> None:
     assert "up to date now" in run_milpa("migrate", environ=environ)
     assert "was up to date" in run_milpa("migrate", environ=environ)

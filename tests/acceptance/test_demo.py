@@ -2,12 +2,15 @@
 
 import zipfile
 
+import pytest
+
 from deploy.local.folders import DataDir
 from deploy.local.processes import orphans
 from tests.support.milpa_up import run_milpa
 from tests.support.stack import temporary_folder
 
 
+@pytest.mark.slow
 def test_the_demo_ends_with_figures_words_and_files_and_leaves_nothing_running() -> None:
     with temporary_folder() as folder:
         out = folder / "files"

@@ -11,7 +11,7 @@ import pytest
 
 from deploy.local.address import listen
 from milpa import Client
-from milpa.jobs import Job, JobState
+from milpa.jobs import EventType, Job, JobState
 from tests.support.milpa_up import Up, milpa_up, run_milpa
 from tests.support.waiting import wait_until
 
@@ -80,6 +80,19 @@ def test_a_part_that_was_killed_comes_back_and_jobs_go_on(up: Up, name: str) -> 
     assert solve(up).state is JobState.SUCCEEDED
 
 
+def test_a_client_goes_on_following_a_job_while_the_api_is_killed(up: Up) -> None:
+    with Client(up.url, up.key, retries=20) as client:
+        job = client.submit(KIND, client.example(KIND), files=["png", "pdf"])
+        events = client.events(job)
+        seen = [next(events)]
+        up.part(*PARTS["API"]).kill()
+        seen += events
+        assert [event.seq for event in seen] == list(range(1, len(seen) + 1))
+        assert seen[-1].type is EventType.SUCCEEDED
+        assert client.job(job).state is JobState.SUCCEEDED
+
+
+@pytest.mark.slow
 def test_jobs_outlive_a_kill_of_everything_and_nothing_is_left_after_an_interrupt(fresh: Up) -> None:
     fresh.start("--workers", "2")
     key = fresh.key
@@ -96,6 +109,7 @@ def test_jobs_outlive_a_kill_of_everything_and_nothing_is_left_after_an_interrup
     assert not fresh.folders.address.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root can't become someone else")
 def test_it_runs_as_an_ordinary_user_and_no_part_outlives_a_supervisor_that_was_killed() -> None:
     with milpa_up(ORDINARY if os.geteuid() == 0 else ()) as up:

@@ -181,6 +181,7 @@ def _engine(settings: Settings) -> AsyncEngine:
         max_overflow=0,
         pool_timeout=_POOL_WAIT_SECONDS,
         pool_use_lifo=True,
+        hide_parameters=True,  # errors are logged, and the caller's data is not
     )
     event.listen(engine.sync_engine, "checkout", _replace_closed)
     return engine

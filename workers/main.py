@@ -117,7 +117,6 @@ async def _stay_registered(context: WorkerContext) -> None:
             if not registered:
                 registered = True
                 log.info("worker_ready", worker=str(context.id), name=_name())
-                context.dispatcher.wake()
                 _say_ready()
         await asyncio.sleep(settings.heartbeat_seconds)
 

@@ -21,7 +21,7 @@ from api.problem_details import log_fault
 from milpa.errors import TransientError
 from milpa.jobs import JobEvent, JobState
 from storage.rows import BatchRow, JobRow, StreamedEvent
-from storage.signals import EVENTS, Signals
+from storage.signals import EVENTS
 from storage.transaction import Database
 
 POLL_SECONDS = 2.0
@@ -88,9 +88,8 @@ def encode_event(event: JobEvent, **more: object) -> bytes:
 class EventHub:
     """All listeners of this process. `streams` counts those that are open."""
 
-    def __init__(self, database: Database, signals: Signals) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._signals = signals
         self._feeds: dict[tuple[UUID, UUID], JobFeed] = {}
         self._stale: defaultdict[UUID, set[JobFeed]] = defaultdict(set)
         self._reading: set[UUID] = set()
@@ -102,8 +101,9 @@ class EventHub:
         self.streams = 0
 
     async def start(self) -> None:
-        """Subscribe, and begin to poll."""
-        self._unlisten = await self._signals.listen(EVENTS, self._hint)
+        """Subscribe to hints, where there is someone to give them, and begin to poll."""
+        if self._database.signals is not None:
+            self._unlisten = await self._database.signals.listen(EVENTS, self._hint)
         self._keep(self._poll())
 
     async def close(self) -> None:

@@ -15,7 +15,6 @@ from milpa.settings import Settings
 from storage.dispatch import Dispatcher
 from storage.objects import ObjectStore
 from storage.queue import Queue
-from storage.signals import Signals
 from storage.transaction import Database
 
 
@@ -43,7 +42,7 @@ async def run_services(app: Litestar) -> AsyncIterator[None]:
         dispatcher = Dispatcher(database, Queue(redis))
         stack.push_async_callback(dispatcher.close)
         database.on_waiting(dispatcher.wake)
-        hub = EventHub(database, database.signals or Signals(redis))
+        hub = EventHub(database)
         stack.push_async_callback(hub.close)
         await hub.start()
         signing_key = settings.signing_key.reveal()

@@ -11,6 +11,7 @@ import pytest
 from api import sse
 from api.event_hub import EventHub
 from milpa.jobs import EventType, JobProgress, new_id
+from storage.rows import NewJob
 from storage.transaction import Database
 from tests.api.deals import SUBMIT, body
 from tests.api.jobs import JobDriver
@@ -182,12 +183,10 @@ async def test_listeners_of_one_job_share_its_reading(database: Database, tenant
             return database.transaction(tenant)
 
     counting = Counting.__new__(Counting)
-    assert database.signals is not None
-    hub = EventHub(counting, database.signals)
+    counting.signals = database.signals
+    hub = EventHub(counting)
     await hub.start()
     async with database.transaction(tenant) as transaction:
-        from storage.rows import NewJob
-
         job = (await transaction.jobs.submit(NewJob(kind="deal-picker", kind_version=1, input=b"{}"))).job
 
     async def listen() -> bytes:

@@ -3,6 +3,7 @@ from typing import Any
 
 import httpx
 import jsonschema
+import msgspec
 import pytest
 from litestar.routes import HTTPRoute
 from openapi_spec_validator import validate
@@ -42,7 +43,7 @@ def test_each_kind_has_its_own_typed_body() -> None:
         content = DOCUMENT["paths"][f"/v1/{kind.name}/jobs"]["post"]["requestBody"]["content"]
         request = resolved(content["application/json"]["schema"])
         typed = resolved(request["properties"]["problem"])
-        assert set(typed["properties"]) == {field.encode_name for field in fields(kind.problem)}
+        assert set(typed["properties"]) == {field.encode_name for field in msgspec.structs.fields(kind.problem)}
         assert typed["additionalProperties"] is False
         assert content["application/json"]["example"] == kind.example
 
@@ -52,12 +53,6 @@ def test_deals_appear_with_their_fields() -> None:
     assert {"budget", "risk_penalty", "sector_caps", "deals", "mode", "must_include"} <= set(typed)
     deal = resolved(typed["deals"]["items"])
     assert {"id", "price", "yield", "risk", "sector", "city", "min_allocation"} <= set(deal["properties"])
-
-
-def fields(type_: Any) -> Any:
-    import msgspec
-
-    return msgspec.structs.fields(type_)
 
 
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:

@@ -37,8 +37,8 @@ CARD_SIZES = (17.0, 14.0, 11.0, 9.0)
 PIXELS_A_POINT = 1.3
 """Charts are laid out a little larger than printed, so that their 11-pixel type prints at about 8.5 points."""
 DOTS_AN_INCH = 240
-CHART_HEIGHT = 284
-SMALL_CHART_HEIGHT = 250
+CHART_HEIGHT = 228
+SMALL_CHART_HEIGHT = 228
 TALLEST_CHART = 860
 MOST_SMALL_CATEGORIES = 8
 SMALLEST_UPRIGHT_TYPE = 7.5
@@ -182,13 +182,15 @@ def _bullet(text: str, look: dict[str, Any]) -> Any:
 def _charts(report: Report) -> list[Any]:
     """Return charts across the page; two small ones that follow each other stand side by side."""
     plots = [plot for chart in report.charts if (plot := resolve(chart, report)).points]
-    found: list[Any] = [_section("Charts")] if plots else []
+    rows: list[list[Any]] = []
     while plots:
         if len(plots) > 1 and _is_small(plots[0]) and _is_small(plots[1]):
-            found.append(_side_by_side(plots.pop(0), plots.pop(0)))
+            rows.append([_side_by_side(plots.pop(0), plots.pop(0))])
         else:
-            found += _chart(plots.pop(0), ROOM)
-    return found
+            rows.append(_chart(plots.pop(0), ROOM))
+    if rows:
+        rows[0].insert(0, _section("Charts", follows=False))
+    return [KeepTogether(row) for row in rows]
 
 
 def _is_small(plot: Plot) -> bool:
@@ -211,8 +213,7 @@ def _chart(plot: Plot, room: float, height: int | None = None) -> list[Any]:
     made = [_words(cut(plot.chart.title, MOST_TITLE_CHARACTERS), BOLD, 10, INK, room, spaceAfter=2)]
     if plot.note:
         made.append(_words(plot.note, REGULAR, 8, MUTED, room))
-    made += [_image(plot, room, height), _space(8)]
-    return [KeepTogether(made)] if height is None else made
+    return [*made, _image(plot, room, height), _space(8)]
 
 
 def _image(plot: Plot, room: float, height: int | None) -> Any:

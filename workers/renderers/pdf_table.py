@@ -21,6 +21,8 @@ SIZES = (8.5, 7.5, 6.5, 5.5)
 """Sizes of type in points, the largest that fits the page first."""
 WIDEST_WORDS = 210.0
 NARROWEST_WORDS = 52.0
+TWO_LINES = 0.58
+"""Share of its longest words that a column needs to show them on two lines."""
 LEADING = 1.28
 
 
@@ -86,7 +88,8 @@ class PrintedTable:
             widest = max((width(text, REGULAR, size) for text in longest), default=0.0)
             total = width(self.totals[index], BOLD, size) if self.totals else 0.0
             head = max((width(word, BOLD, size) for word in self.heading[index].split()), default=0.0)
-            least = max(head, total, min(widest, NARROWEST_WORDS) if how.unit is Unit.TEXT else widest)
+            words = min(widest, max(NARROWEST_WORDS, widest * TWO_LINES))
+            least = max(head, total, words if how.unit is Unit.TEXT else widest)
             wish = max(least, min(max(widest, width(self.heading[index], BOLD, size) * 0.6), WIDEST_WORDS))
             found.append((min(least, WIDEST_WORDS) + 2 * PADDING, wish + 2 * PADDING))
         return found

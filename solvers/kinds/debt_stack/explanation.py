@@ -1,6 +1,8 @@
 """Why a funding is the cheapest, what would change it, and, when there is none, what stands in its way."""
 
 import math
+import time
+from collections import defaultdict
 
 import msgspec
 
@@ -14,6 +16,7 @@ from solvers.kinds.debt_stack.problem import Problem, Solution
 from solvers.kinds.debt_stack.search import Settled, cheapest
 from solvers.kinds.debt_stack.words import of_conflict, of_funding, value_in_words
 from solvers.limits import SolveLimits
+from solvers.progress import Progress
 from solvers.report import Unit
 
 _TIGHT = 1e-8
@@ -21,11 +24,32 @@ _TIGHT = 1e-8
 _NO_CHANGE = 1e-9
 """Of the cost: a change below that is rounding."""
 _WHAT_IFS = 6
+_TRIED = 10
 _HALVINGS = 60
+_LEAST_SECONDS = 0.1
+
+
+class Patience:
+    """How long what is only advice may take: until the time is up or somebody asks to stop."""
+
+    def __init__(self, limits: SolveLimits, progress: Progress, started: float) -> None:
+        self._limits = limits
+        self._progress = progress
+        self._until = started + limits.seconds
+
+    @property
+    def limits(self) -> SolveLimits:
+        """The limits of one more solve, within the time that is left."""
+        return msgspec.structs.replace(self._limits, seconds=max(_LEAST_SECONDS, self._until - time.perf_counter()))
+
+    @property
+    def over(self) -> bool:
+        """Whether to leave it at what is there."""
+        return time.perf_counter() > self._until or self._progress.stop_requested()
 
 
 def explain(
-    parts: Funding, settled: Settled, solution: Solution, dual_kind: DualKind, limits: SolveLimits
+    parts: Funding, settled: Settled, solution: Solution, dual_kind: DualKind, patience: Patience
 ) -> Explanation:
     """Return what the limits of a funding are worth, and the most valuable changes of them."""
     problem, fields = parts.problem, fields_of(parts.problem)
@@ -36,21 +60,21 @@ def explain(
         dual_kind=dual_kind,
         constraints=constraints,
         reduced_costs=_reduced_costs(parts, settled) if dual_kind is DualKind.LP else [],
-        what_if=_what_if(problem, fields, prices, solution.annual_cost, limits),
+        what_if=_what_if(problem, _by_promise(fields, prices), solution.annual_cost, patience),
     )
     return msgspec.structs.replace(why, sentences=of_funding(problem, solution, fields, why))
 
 
-def explain_infeasible(parts: Funding, limits: SolveLimits) -> Explanation:
+def explain_infeasible(parts: Funding, patience: Patience) -> Explanation:
     """Return which constraints can't hold together, and single relaxations that were solved and work."""
     model = separable(parts)
     price, *fields = fields_of(parts.problem)
     named = {field.name for field in fields}
     always = {row for row, name in enumerate(model.row_names) if name not in named}
-    rows = {model.row_names[row] for row in conflict(model, limits, always=always)}
+    rows = {model.row_names[row] for row in conflict(model, patience.limits, always=always)}
     opposed = [field for field in fields if field.name in rows]
     candidates = {field.path: field for field in [*opposed, price]}
-    repairs = [repair for field in candidates.values() if (repair := _repair(parts.problem, field, limits))]
+    repairs = [repair for field in candidates.values() if (repair := _repair(parts.problem, field, patience))]
     return Explanation(
         conflicts=[field.name for field in opposed],
         repairs=repairs,
@@ -106,28 +130,37 @@ def _reduced_costs(parts: Funding, settled: Settled) -> list[ReducedCost]:
     return [ReducedCost(parts.problem.tranches[k].id, float(costs[k])) for k in undrawn]
 
 
-def _what_if(
-    problem: Problem, fields: list[Field], prices: dict[str, Price], cost: float, limits: SolveLimits
-) -> list[WhatIf]:
-    """Return the relaxations that save most, each solved; at most one per problem field."""
-    tried: dict[tuple[str, ...], WhatIf] = {}
+def _by_promise(fields: list[Field], prices: dict[str, Price]) -> list[tuple[Field, Price]]:
+    """Return one priced constraint per problem field, by what a step looser should save, the most first."""
+    by_path = {field.path: (field, prices[field.name]) for field in reversed(fields) if field.name in prices}
+    worth: dict[tuple[str, ...], float] = defaultdict(float)
     for field in fields:
-        price = prices.get(field.name)
+        if field.name in prices:
+            worth[field.path] += prices[field.name].slope * (_a_step_looser(field) - field.limit)
+    return [by_path[path] for path in sorted(worth, key=lambda path: worth[path]) if worth[path] < 0]
+
+
+def _what_if(problem: Problem, promising: list[tuple[Field, Price]], cost: float, patience: Patience) -> list[WhatIf]:
+    """Return the relaxations that save most, each solved."""
+    found: list[WhatIf] = []
+    for field, price in promising[:_TRIED]:
+        if patience.over:
+            break
         value = _a_step_looser(field)
-        if price is None or abs(price.slope * (value - field.limit)) <= _NO_CHANGE * cost or field.path in tried:
-            continue
-        changed = cheapest(field.change(problem, value), limits)
+        changed = cheapest(field.change(problem, value), patience.limits)
         if changed is None or cost - changed <= _NO_CHANGE * cost:
             continue
         exact = not field.is_coefficient
-        tried[field.path] = WhatIf(
-            label=f"{field.label}: {value_in_words(problem, field, value)}",
-            patch=field.patch(value),
-            expected_change=changed - cost,
-            valid_from=price.valid_from(field.limit) if exact else None,
-            valid_to=price.valid_to(field.limit) if exact else None,
+        found.append(
+            WhatIf(
+                label=f"{field.label}: {value_in_words(problem, field, value)}",
+                patch=field.patch(value),
+                expected_change=changed - cost,
+                valid_from=price.valid_from(field.limit) if exact else None,
+                valid_to=price.valid_to(field.limit) if exact else None,
+            )
         )
-    return sorted(tried.values(), key=lambda one: one.expected_change)[:_WHAT_IFS]
+    return sorted(found, key=lambda one: one.expected_change)[:_WHAT_IFS]
 
 
 def _a_step_looser(field: Field) -> float:
@@ -139,11 +172,11 @@ def _a_step_looser(field: Field) -> float:
     return min(stepped, field.loosest) if field.relax > 0 else max(stepped, field.loosest)
 
 
-def _repair(problem: Problem, field: Field, limits: SolveLimits) -> Repair | None:
-    """Return the least relaxation of one field alone that was solved and works, by halving; None: none does."""
+def _repair(problem: Problem, field: Field, patience: Patience) -> Repair | None:
+    """Return the least relaxation of one field alone that was solved and works, by halving; None: none was found."""
 
     def works(value: float) -> bool:
-        return cheapest(field.change(problem, value), limits) is not None
+        return not patience.over and cheapest(field.change(problem, value), patience.limits) is not None
 
     if not works(field.loosest):
         return None

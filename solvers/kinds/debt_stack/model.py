@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from solvers.explain import DualKind, Explanation
-from solvers.kinds.debt_stack.explanation import explain, explain_infeasible
+from solvers.kinds.debt_stack.explanation import Patience, explain, explain_infeasible
 from solvers.kinds.debt_stack.formulation import funding
 from solvers.kinds.debt_stack.problem import Problem, Solution
 from solvers.kinds.debt_stack.search import Search, search
@@ -25,10 +25,10 @@ def solve(
     progress.phase("solve")
     found = search(parts, limits, progress, warm_start)
     stats = _stats(found, build_seconds)
-    best = found.settled
+    best, patience = found.settled, Patience(limits, progress, started)
     if best is None:
         progress.phase("explain")
-        why = explain_infeasible(parts, limits) if found.status is SolveStatus.INFEASIBLE else Explanation()
+        why = explain_infeasible(parts, patience) if found.status is SolveStatus.INFEASIBLE else Explanation()
         return SolveResult(status=found.status, limit=found.limit, explanation=why, stats=stats)
     solution = solution_from(parts, best.answer.point)
     objective, bound = solution.annual_cost, _bound(found, solution.annual_cost)
@@ -41,7 +41,7 @@ def solve(
         objective=objective,
         bound=bound,
         gap=None if bound is None else relative_gap(objective, bound),
-        explanation=explain(parts, best, solution, found.dual_kind, limits),
+        explanation=explain(parts, best, solution, found.dual_kind, patience),
         stats=stats | {"rows": len(best.model.row_names), "columns": len(best.model.costs)},
     )
 

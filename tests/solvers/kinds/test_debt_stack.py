@@ -223,7 +223,8 @@ def test_a_tighter_covenant_never_helps(seed: int, by: float) -> None:
     costs_no_more(problem, replace(problem, min_dscr=problem.min_dscr + by))
     costs_no_more(problem, replace(problem, max_ltv=max(0.0, problem.max_ltv - by)))
     costs_no_more(problem, replace(problem, equity=replace(problem.equity, min_share=problem.equity.min_share + by)))
-    costs_no_more(problem, replace(problem, equity=replace(problem.equity, available=by * problem.cost)))
+    less = by * (problem.cost if problem.equity.available is None else problem.equity.available)
+    costs_no_more(problem, replace(problem, equity=replace(problem.equity, available=less)))
 
 
 @given(SEEDS, st.floats(1, 3))

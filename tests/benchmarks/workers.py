@@ -5,7 +5,8 @@ import signal
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,24 +50,32 @@ async def _measure(servers: Servers) -> None:
     await migrate(settings)
     table = Table("what", "median ms", "p99 ms", title=f"{JOBS} probes that do nothing, one by one")
     _add(table, "child: task sent, answer read", await _children(settings))
-    database = await Database.connect(settings)
-    with tempfile.TemporaryDirectory() as folder:
-        async with database.fleet() as fleet:
-            tenant = (await fleet.tenants.create("benchmark")).id
-        crew = Crew(settings, Path(folder), database, database)
-        crew.tenant = tenant
+    async with _crew(settings) as crew:
         await crew.start()
         _add(table, "ring to start (claim included)", await _rings(crew, settings))
         for step, seconds in _steps(crew).items():
             _add(table, f"attempt: {step}", seconds)
         Console(width=110).print(table)
         rescued = [await _kill(crew) for _ in range(KILLS)]
-        print(
-            f"\nkill -9 to rescued, lease {LEASE_SECONDS:g} s, sweep {SWEEP_SECONDS:g} s, {KILLS} kills: "
-            f"median {statistics.median(rescued):.2f} s, worst {max(rescued):.2f} s"
-        )
-        await crew.end()
-    await database.close()
+    print(
+        f"\nkill -9 to rescued, lease {LEASE_SECONDS:g} s, sweep {SWEEP_SECONDS:g} s, {KILLS} kills: "
+        f"median {statistics.median(rescued):.2f} s, worst {max(rescued):.2f} s"
+    )
+
+
+@asynccontextmanager
+async def _crew(settings: Settings) -> AsyncIterator[Crew]:
+    database = await Database.connect(settings)
+    async with database.fleet() as fleet:
+        tenant = await fleet.tenants.create("benchmark")
+    with tempfile.TemporaryDirectory() as folder:
+        crew = Crew(settings, Path(folder), database, database)
+        crew.tenant = tenant.id
+        try:
+            yield crew
+        finally:
+            await crew.end()
+            await database.close()
 
 
 def _add(table: Table, what: str, seconds: Sequence[float]) -> None:

@@ -11,11 +11,12 @@ import msgspec
 from solvers.issues import Issue
 from solvers.limits import SolveLimits
 from solvers.progress import Progress
-from solvers.report import Report
+from solvers.report import Report, Unit
 from solvers.result import SolveResult, Violation
 
 P = TypeVar("P", bound=msgspec.Struct)
 S = TypeVar("S", bound=msgspec.Struct)
+F = TypeVar("F", bound=msgspec.Struct)
 
 
 class Family(StrEnum):
@@ -52,11 +53,49 @@ class Verify(Protocol):
         ...
 
 
+class Forced(msgspec.Struct, frozen=True, kw_only=True):
+    """What it takes to force something into the answer, or what is wrong with asking for it.
+
+    patch: merge patch of the problem. lifted: names of the constraints that the forced thing breaks by itself, which
+    the patch therefore lifts. issues: pointers start at the force's root; with an error the rest is of no use.
+    """
+
+    patch: dict[str, Any] = {}
+    lifted: list[str] = []
+    issues: list[Issue] = []
+
+
+class WhyNot(msgspec.Struct, Generic[P, F], frozen=True, kw_only=True):
+    """What people may ask "why not" about: something to force, and the change of the problem that forces it."""
+
+    force: type[F]
+    forced: Callable[[P, F], Forced]
+
+
+class SweptField(msgspec.Struct, Generic[P, S], frozen=True, kw_only=True):
+    """A limit of the problem against which a frontier can be drawn: solved at several values, all else as given.
+
+    name: the field. better: which way the limit costs the objective and pleases its owner: MINIMIZE for a cap such as
+    risk, MAXIMIZE for a floor such as debt service cover. whole: it takes whole numbers. span: lowest and highest value
+    worth looking at, from the problem and the solution there is; None: there is nothing to go by. patch: merge patch
+    that sets it, `{name: value}` when left out.
+    """
+
+    name: str
+    label: str
+    unit: Unit
+    better: Sense
+    span: Callable[[P, S | None], tuple[float, float] | None]
+    whole: bool = False
+    patch: Callable[[P, float], dict[str, Any]] | None = None
+
+
 class JobKind(msgspec.Struct, Generic[P, S], frozen=True, kw_only=True, dict=True):
     """A kind of job: its words, its types, and where its thinking is.
 
     package: `__name__` of the kind's folder; `model.py` and `verify.py` there are imported when a solve starts, never
-    before. main_table: the field of the problem whose rows people keep in spreadsheets, or None.
+    before. main_table: the field of the problem whose rows people keep in spreadsheets, or None. why_not, frontier:
+    what can be asked of an answer beside what-if and compare, which every kind has.
     """
 
     name: str
@@ -71,6 +110,8 @@ class JobKind(msgspec.Struct, Generic[P, S], frozen=True, kw_only=True, dict=Tru
     check: Callable[[P], list[Issue]]
     describe: Callable[[P, SolveResult[S]], Report]
     main_table: str | None = None
+    why_not: WhyNot[P, Any] | None = None
+    frontier: tuple[SweptField[P, S], ...] = ()
 
     @cached_property
     def solve(self) -> Solve:

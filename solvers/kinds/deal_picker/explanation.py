@@ -70,7 +70,7 @@ class _Prices:
         """Return a limit's report with its price: 0 where room is left, down to what the plan uses."""
         if not field.priced:
             return report
-        if not field.binding:
+        if not field.binding and field.stands_alone:
             low, high = (field.activity, None) if field.relax > 0 else (None, field.activity)
             return msgspec.structs.replace(report, shadow_price=0.0, valid_from=low, valid_to=high)
         price = self._pricer.price(self._sifter.located(field.shift), scale=field.size, relax=field.relax)

@@ -42,6 +42,11 @@ class Limit:
         return self.shift if self.relax > 0 else Shift(column_lower=dict.fromkeys(self.shift.column_lower, -1.0))
 
     @property
+    def stands_alone(self) -> bool:
+        """Tell whether the field moves one limit only: then it is worth nothing while room is left."""
+        return len(self.shift.row_upper) <= 1
+
+    @property
     def slack(self) -> float:
         """Return how much room is left; 0 or more when it holds."""
         return self.relax * (self.limit - self.activity) + 0.0  # no -0.0

@@ -33,7 +33,7 @@ def solved(problem: Problem, limits: SolveLimits = EXACT) -> SolveResult[Solutio
 
 def with_patch(problem: Problem, patch: dict[str, Any]) -> Problem:
     """The problem under a patch, through the code that serves callers' what-ifs."""
-    return msgspec.convert(apply_patch(msgspec.to_builtins(problem), patch), Problem)
+    return msgspec.convert(apply_patch(msgspec.to_builtins(problem), patch).value, Problem)
 
 
 def random_problem(seed: int, *, switches: bool = False, mode: str = "fractional") -> Problem:

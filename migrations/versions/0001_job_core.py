@@ -79,7 +79,7 @@ def create_tables() -> None:
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("max_running", sa.Integer(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
-        sa.CheckConstraint("max_running >= 0", name="tenants_max_running_check"),
+        sa.CheckConstraint("max_running >= 0", name=op.f("tenants_max_running_check")),
         sa.PrimaryKeyConstraint("id", name="tenants_pkey"),
         sa.UniqueConstraint("name", name="tenants_name_key"),
     )
@@ -107,7 +107,7 @@ def create_tables() -> None:
         sa.Column("revoked_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "role IN ('viewer', 'planner', 'manager', 'admin', 'teacher', 'student')", name="api_keys_role_check"
+            "role IN ('viewer', 'planner', 'manager', 'admin', 'teacher', 'student')", name=op.f("api_keys_role_check")
         ),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name="api_keys_tenant_id_fkey", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="api_keys_pkey"),
@@ -167,13 +167,15 @@ def create_tables() -> None:
         sa.Column("started_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("pruned_at", sa.DateTime(timezone=True), nullable=True),
-        sa.CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name="jobs_lease_check"),
+        sa.CheckConstraint("(state = 'running') = (lease_until IS NOT NULL)", name=op.f("jobs_lease_check")),
         sa.CheckConstraint(
-            "(state IN ('succeeded', 'failed', 'cancelled')) = (finished_at IS NOT NULL)", name="jobs_finished_check"
+            "(state IN ('succeeded', 'failed', 'cancelled')) = (finished_at IS NOT NULL)",
+            name=op.f("jobs_finished_check"),
         ),
-        sa.CheckConstraint("priority IN ('interactive', 'batch')", name="jobs_priority_check"),
+        sa.CheckConstraint("priority IN ('interactive', 'batch')", name=op.f("jobs_priority_check")),
         sa.CheckConstraint(
-            "state IN ('scheduled', 'queued', 'running', 'succeeded', 'failed', 'cancelled')", name="jobs_state_check"
+            "state IN ('scheduled', 'queued', 'running', 'succeeded', 'failed', 'cancelled')",
+            name=op.f("jobs_state_check"),
         ),
         sa.ForeignKeyConstraint(
             ["tenant_id", "batch_id"], ["batches.tenant_id", "batches.id"], name="jobs_tenant_id_batch_id_fkey"
@@ -317,7 +319,7 @@ def create_tables() -> None:
         sa.Column("job_id", sa.Uuid(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
-        sa.CheckConstraint("name IN ('input', 'result', 'report', 'log')", name="payloads_name_check"),
+        sa.CheckConstraint("name IN ('input', 'result', 'report', 'log')", name=op.f("payloads_name_check")),
         sa.ForeignKeyConstraint(
             ["tenant_id", "job_id"],
             ["jobs.tenant_id", "jobs.id"],

@@ -29,6 +29,12 @@ CAPS = (None, 1)
 """`max_running` of the two tenants."""
 
 
+VERBS = (
+    *("claim", "claim", "claim", "heartbeat", "succeed", "fail"),
+    *("retry", "crash", "release", "expire", "rescue", "stop", "cancel"),
+)
+
+
 @dataclass
 class Model:
     """What the rules say of one job."""
@@ -65,19 +71,21 @@ class Model:
         else:
             self.become(JobState.QUEUED, told)
 
-    def holds(self, ref: ClaimRef) -> bool:
-        return self.state is JobState.RUNNING and self.alive and self.attempt == ref.attempt
+    def ref(self, job: UUID, stale: int = 0) -> ClaimRef:
+        return ClaimRef(self.tenant, job, self.attempt - stale)
+
+    def held(self, stale: int) -> bool:
+        return self.state is JobState.RUNNING and self.alive and not stale
 
 
 class JobsMachine(RuleBasedStateMachine):
-    """Every verb of the store, on jobs of two tenants, with attempts and rings that may be stale."""
+    """Every verb of the store, on jobs of two tenants, by rings and attempts that may be stale."""
 
     run: Callable[[Coroutine[Any, Any, Any]], Any]
     database: Database
     owner: asyncpg.Connection
 
     jobs = Bundle("jobs")
-    attempts = Bundle("attempts")
     rings = Bundle("rings")
 
     @initialize(target=jobs)
@@ -210,98 +218,98 @@ class JobsMachine(RuleBasedStateMachine):
         for model in due:
             model.become(JobState.QUEUED)
 
-    # Attempts
+    # The life of one job
 
-    @rule(target=attempts, ring=rings)
-    def answer(self, ring: Ring) -> Any:
-        return self.claimed(ring.job_id, ring.dispatch_no)
+    @rule(
+        job=jobs,
+        verbs=st.lists(st.tuples(st.sampled_from(VERBS), st.sampled_from([0, 0, 0, 1])), min_size=3, max_size=12),
+    )
+    def live(self, job: UUID, verbs: list[tuple[str, int]]) -> None:
+        """Do this and that to one job; the number says how stale the ring or the attempt is by which it is done."""
+        for verb, stale in verbs:
+            if job in self.models:
+                getattr(self, verb)(job, self.models[job], stale)
+                self.rows_are_what_the_model_says()
 
-    @rule(target=attempts, job=jobs, behind=st.integers(0, 1))
-    def answer_by_number(self, job: UUID, behind: int) -> Any:
-        return self.claimed(job, self.models[job].dispatch_no - behind) if job in self.models else multiple()
-
-    def claimed(self, job: UUID, dispatch_no: int) -> Any:
-        if job not in self.models:
-            return multiple()
-        model = self.models[job]
-        claim = self.do(job, lambda jobs: jobs.claim(job, dispatch_no, WORKER, LEASE))
-        if model.state is not JobState.QUEUED or model.dispatch_no != dispatch_no:
+    def claim(self, job: UUID, model: Model, stale: int) -> None:
+        claim = self.do(job, lambda jobs: jobs.claim(job, model.dispatch_no - stale, WORKER, LEASE))
+        if model.state is not JobState.QUEUED or stale:
             assert claim is None
-            return multiple()
-        assert claim.input == model.body
+            return
         model.become(JobState.RUNNING, "started")
         model.attempt, model.alive, model.rung = model.attempt + 1, True, True
-        assert claim.ref == ClaimRef(model.tenant, job, model.attempt)
-        return claim.ref
+        assert claim.ref == model.ref(job)
+        assert claim.input == model.body
 
-    @rule(ref=attempts)
-    def heartbeat(self, ref: ClaimRef) -> None:
-        if ref.job_id in self.models:
-            model = self.models[ref.job_id]
-            beat = self.do(ref.job_id, lambda jobs: jobs.heartbeat(ref, LEASE, JobProgress(phase="solve")))
-            assert (beat and (beat.stop, beat.cancel)) == ((model.stop, model.cancel) if model.holds(ref) else None)
+    def heartbeat(self, job: UUID, model: Model, stale: int) -> None:
+        beat = self.do(job, lambda jobs: jobs.heartbeat(model.ref(job, stale), LEASE, JobProgress(phase="solve")))
+        assert (beat and (beat.stop, beat.cancel)) == ((model.stop, model.cancel) if model.held(stale) else None)
 
-    @rule(ref=attempts, state=st.sampled_from([JobState.SUCCEEDED, JobState.SUCCEEDED, JobState.FAILED]))
-    def finish(self, ref: ClaimRef, state: JobState) -> None:
-        if ref.job_id not in self.models:
-            return
-        model, good = self.models[ref.job_id], state is JobState.SUCCEEDED
-        outcome = Outcome.OPTIMAL if good else None
-        files = [new_file(ref)] if good else []
-        ending = Ending(state=state, outcome=outcome, result=b"{}" if good else None, log=b"log", files=files)
-        assert self.do(ref.job_id, lambda jobs: jobs.finish(ref, ending)) == model.holds(ref)
-        if model.holds(ref) and model.cancel:
+    def succeed(self, job: UUID, model: Model, stale: int) -> None:
+        ref = model.ref(job, stale)
+        ending = Ending(state=JobState.SUCCEEDED, outcome=Outcome.OPTIMAL, result=b"{}", files=[new_file(ref)])
+        assert self.do(job, lambda jobs: jobs.finish(ref, ending)) == model.held(stale)
+        if model.held(stale) and model.cancel:
             model.become(JobState.CANCELLED)
-        elif model.holds(ref):
-            model.log += ["file"] * len(files)
-            model.become(state, outcome=outcome)
+        elif model.held(stale):
+            model.log.append("file")
+            model.become(JobState.SUCCEEDED, outcome=Outcome.OPTIMAL)
 
-    @rule(ref=attempts, verb=st.sampled_from(["retry", "crash", "release"]))
-    def give_back(self, ref: ClaimRef, verb: str) -> None:
-        if ref.job_id not in self.models:
-            return
-        model = self.models[ref.job_id]
-        arguments = (JobError("away", "Away."), 0) if verb == "retry" else ()
-        assert self.do(ref.job_id, lambda jobs: getattr(jobs, verb)(ref, *arguments)) == model.holds(ref)
-        if model.holds(ref):
-            told = "queued" if verb == "release" else "retrying"
-            model.go_back(told, errors=verb == "retry", crashes=verb == "crash")
+    def fail(self, job: UUID, model: Model, stale: int) -> None:
+        ending = Ending(state=JobState.FAILED, error=JobError("code", "Why."), log=b"log")
+        assert self.do(job, lambda jobs: jobs.finish(model.ref(job, stale), ending)) == model.held(stale)
+        if model.held(stale):
+            model.become(JobState.CANCELLED if model.cancel else JobState.FAILED)
 
-    @rule(job=jobs, rescued=st.booleans())
-    def lease_expires(self, job: UUID, rescued: bool) -> None:
+    def retry(self, job: UUID, model: Model, stale: int) -> None:
+        ref = model.ref(job, stale)
+        assert self.do(job, lambda jobs: jobs.retry(ref, JobError("away", "Away."), 0)) == model.held(stale)
+        if model.held(stale):
+            model.go_back("retrying", errors=1)
+
+    def crash(self, job: UUID, model: Model, stale: int) -> None:
+        assert self.do(job, lambda jobs: jobs.crash(model.ref(job, stale))) == model.held(stale)
+        if model.held(stale):
+            model.go_back("retrying", crashes=1)
+
+    def release(self, job: UUID, model: Model, stale: int) -> None:
+        assert self.do(job, lambda jobs: jobs.release(model.ref(job, stale))) == model.held(stale)
+        if model.held(stale):
+            model.go_back("queued")
+
+    def expire(self, job: UUID, model: Model, _stale: int) -> None:
         late = "UPDATE jobs SET lease_until = now() - interval '1 second' WHERE id = $1 AND state = 'running'"
         self.run(self.owner.execute(late, job))
-        if job in self.models:
-            self.models[job].alive = False
-        if rescued:
-            self.rescue()
+        model.alive = False
 
-    def rescue(self) -> None:
+    def rescue(self, _job: UUID, _model: Model, _stale: int) -> None:
         async def rescue() -> Any:
             async with self.database.fleet() as fleet:
                 return await fleet.jobs.rescue()
 
-        dead = {job: model for job, model in self.models.items() if model.state is JobState.RUNNING and not model.alive}
+        running = [(job, model) for job, model in self.models.items() if model.state is JobState.RUNNING]
+        dead = {job: model for job, model in running if not model.alive}
         assert {job.id for job in self.run(rescue())} == set(dead)
         for model in dead.values():
             model.go_back("rescued", crashes=1)
 
-    # Asking to end
+    def stop(self, job: UUID, model: Model, _stale: int) -> None:
+        if self.asked(job, model, "stop"):
+            model.become(JobState.SUCCEEDED, outcome=Outcome.NO_SOLUTION)
 
-    @rule(job=jobs, asked=st.sampled_from(["stop", "cancel"]))
-    def ask_to_end(self, job: UUID, asked: str) -> None:
-        if job not in self.models:
-            return
-        model = self.models[job]
+    def cancel(self, job: UUID, model: Model, _stale: int) -> None:
+        if self.asked(job, model, "cancel"):
+            model.become(JobState.CANCELLED)
+
+    def asked(self, job: UUID, model: Model, what: str) -> bool:
+        """Ask the job to end; says whether that ends it at once."""
         if model.state.ended:
             with pytest.raises(UsageError, match="ended already"):
-                self.do(job, lambda jobs: getattr(jobs, f"request_{asked}")(job))
-            return
-        self.do(job, lambda jobs: getattr(jobs, f"request_{asked}")(job))
-        setattr(model, asked, True)
-        if model.state is not JobState.RUNNING:
-            good = asked == "stop"
-            model.become(*(JobState.SUCCEEDED, None, Outcome.NO_SOLUTION) if good else (JobState.CANCELLED,))
+                self.do(job, lambda jobs: getattr(jobs, f"request_{what}")(job))
+            return False
+        self.do(job, lambda jobs: getattr(jobs, f"request_{what}")(job))
+        setattr(model, what, True)
+        return model.state is not JobState.RUNNING
 
     @rule(job=jobs)
     def delete(self, job: UUID) -> None:
@@ -358,7 +366,7 @@ def test_whatever_happens_to_jobs_the_rows_are_what_the_rules_say(settings: Sett
 
 MANY = settings(
     max_examples=60,
-    stateful_step_count=50,
+    stateful_step_count=30,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )

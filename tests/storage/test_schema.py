@@ -9,6 +9,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from msgspec.structs import replace
+from sqlalchemy import CheckConstraint
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from milpa.errors import FatalError, TransientError, UsageError
@@ -33,6 +34,17 @@ async def test_migrations_make_the_tables_that_the_code_declares(settings: Setti
         drift = await connection.run_sync(lambda sync: compare_metadata(MigrationContext.configure(sync), metadata))
     await engine.dispose()
     assert drift == []
+
+
+async def test_constraints_have_the_names_and_the_rules_that_the_code_declares(owner: asyncpg.Connection) -> None:
+    declared = {
+        str(constraint.name)
+        for table in metadata.tables.values()
+        for constraint in table.constraints
+        if isinstance(constraint, CheckConstraint)
+    }
+    made = await owner.fetch("SELECT conname FROM pg_constraint WHERE contype = 'c'")
+    assert {row["conname"] for row in made} == declared
 
 
 async def test_migrating_again_does_nothing(settings: Settings) -> None:

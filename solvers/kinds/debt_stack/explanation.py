@@ -153,7 +153,7 @@ def _what_if(problem: Problem, promising: list[tuple[Field, Price]], cost: float
         exact = not field.is_coefficient
         found.append(
             WhatIf(
-                label=f"{field.label}: {value_in_words(problem, field, value)}",
+                label=f"{field.title}: {value_in_words(problem, field, value)}",
                 patch=field.patch(value),
                 expected_change=changed - cost,
                 valid_from=price.valid_from(field.limit) if exact else None,
@@ -190,7 +190,7 @@ def _repair(problem: Problem, field: Field, patience: Patience) -> Repair | None
     tidy = (round((round(good / step) + steps) * step, 6) for steps in (0, field.relax))
     value = next((neat for neat in tidy if works(neat)), good)
     return Repair(
-        label=f"{field.label}: {value_in_words(problem, field, value)}",
+        label=f"{field.title}: {value_in_words(problem, field, value)}",
         patch=field.patch(value),
         cost=abs(value - field.limit),
     )

@@ -21,6 +21,7 @@ _KINDS = {
     "max_share": (1, Unit.SHARE),
 }
 """Field → whether a larger (+1) or a smaller (−1) value allows more, and its unit."""
+_SHARED_TITLES = {"min_dscr": "Debt service cover", "max_share": "Hedged share"}
 _COEFFICIENTS = {"min_dscr", "min_share", "max_share"}
 
 
@@ -52,6 +53,11 @@ class Field:
     def unit(self) -> Unit:
         """The field's unit: MONEY, SHARE or RATIO."""
         return _KINDS[self.path[-1]][1]
+
+    @property
+    def title(self) -> str:
+        """What the field is called for people, whichever of its constraints is at hand."""
+        return _SHARED_TITLES.get(self.path[-1], self.label)
 
     @property
     def is_coefficient(self) -> bool:

@@ -2,13 +2,16 @@
 
 import random
 from importlib import resources
+from io import BytesIO
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pypdf import PdfReader
 
+from milpa.jobs import FileFormat
 from solvers.explain import DualKind
 from solvers.issues import Severity
 from solvers.kinds.debt_stack import KIND
@@ -20,6 +23,7 @@ from solvers.patches import apply_patch
 from solvers.progress import Silent
 from solvers.result import LimitReached, SolveResult, SolveStatus
 from tests.solvers.kinds.test_debt_stack_oracle import EXACT, a_problem, annuity
+from workers.renderers import render
 
 SEEDS = st.integers(0, 10**6)
 
@@ -654,6 +658,20 @@ def test_the_term_sheet_shows_what_a_signatory_looks_for() -> None:
     covers = {row[0]: (row[5], row[6]) for row in report.table("dscr").rows}
     assert covers.keys() == {"low", "high", "expected"}
     assert all(ratio >= covenant == 1.25 for ratio, covenant in covers.values())
+
+
+@pytest.mark.parametrize("size", [1, 12])
+def test_the_term_sheet_is_one_page_and_what_explains_it_follows(size: int) -> None:
+    offers = [
+        {"id": f"loan {k}", "seniority": 1, "rate_type": "fixed", "rate": 0.05, "max_amount": 5e4, "term_years": 5}
+        for k in range(size)
+    ]
+    problem = msgspec.convert(worked_example(tranches=offers), Problem)
+    (pdf,) = render(KIND.describe(problem, solve(problem)), FileFormat.PDF, stem="term sheet")
+    first, second, *_ = (page.extract_text() for page in PdfReader(BytesIO(pdf.data)).pages)
+    assert all(title in first for title in ("Sources and terms", "Uses", "Debt service cover", "Signatures"))
+    assert f"Lender: loan {size - 1}" in first
+    assert "In plain words" in second
 
 
 def test_sentences_say_figures_with_their_units() -> None:

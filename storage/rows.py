@@ -21,7 +21,7 @@ from milpa.jobs import (
     Priority,
 )
 
-PayloadName = Literal["input", "result", "report", "log"]
+PayloadName = Literal["input", "question", "result", "report", "log"]
 
 
 class Idempotency(msgspec.Struct, frozen=True):
@@ -35,7 +35,8 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job to submit. `input` is the problem as the worker shall read it: opaque bytes here.
 
     run_at: not before this time; the job waits as `scheduled`. reuse: answer with an earlier result of the same tenant,
-    kind, version, options and input where there is one.
+    kind, version, options and input where there is one. question: what was asked of the parent job, where a job answers
+    such a question: opaque bytes too.
     """
 
     kind: str
@@ -48,6 +49,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     priority: Priority = Priority.INTERACTIVE
     webhook_url: str | None = None
     parent_id: UUID | None = None
+    question: bytes | None = None
     warnings: Sequence[dict[str, Any]] = ()
     run_at: datetime | None = None
     reuse: bool = False

@@ -29,6 +29,9 @@ WITH job AS (
     RETURNING *
 ), kept AS (
     INSERT INTO payloads (tenant_id, job_id, name, data) SELECT tenant_id, id, 'input', :input FROM job
+), asked AS (
+    INSERT INTO payloads (tenant_id, job_id, name, data)
+    SELECT tenant_id, id, 'question', CAST(:question AS bytea) FROM job WHERE CAST(:question AS bytea) IS NOT NULL
 ), told AS (
     INSERT INTO job_events (tenant_id, job_id, seq, type)
     SELECT tenant_id, id, last_seq, 'queued' FROM job WHERE state = 'queued'
@@ -149,7 +152,7 @@ class Submission(JobReader):
         problem = await self.payload(job_id, "input")
         if problem is None:
             raise UsageError("input_gone", "The job's problem was removed after its retention time.")
-        return (await self.submit(_same(job, problem))).job
+        return (await self.submit(_same(job, problem, await self.payload(job_id, "question")))).job
 
     async def _taken(
         self, idempotency: Idempotency, *, job_id: UUID | None = None, batch_id: UUID | None = None
@@ -196,7 +199,6 @@ class Submission(JobReader):
         self._session.outbox.waiting = True
 
     async def _values(self, job_id: UUID, new: NewJob, batch_id: UUID | None) -> dict[str, Any]:
-        context = payload_context(self._tenant, job_id, "input")
         return {
             "tenant": self._tenant,
             "id": job_id,
@@ -213,8 +215,12 @@ class Submission(JobReader):
             "input_hash": await self._input_hash(new),
             "warnings": to_json(new.warnings),
             "run_at": new.run_at,
-            "input": await self._session.seal.seal_async(new.input, context),
+            "input": await self._seal_payload(job_id, "input", new.input),
+            "question": new.question and await self._seal_payload(job_id, "question", new.question),
         }
+
+    async def _seal_payload(self, job_id: UUID, name: PayloadName, data: bytes) -> bytes:
+        return await self._session.seal.seal_async(data, payload_context(self._tenant, job_id, name))
 
     async def _input_hash(self, new: NewJob) -> bytes:
         what = (new.kind, str(new.kind_version), to_json(new.options) or "", "")
@@ -234,7 +240,7 @@ class Submission(JobReader):
         data = await self.payload(original_id, name)
         if data is None:
             return False
-        sealed = await self._session.seal.seal_async(data, payload_context(self._tenant, job_id, name))
+        sealed = await self._seal_payload(job_id, name, data)
         await self._session.run(_KEEP_PAYLOAD, tenant=self._tenant, job=job_id, name=name, data=sealed)
         return True
 
@@ -242,7 +248,7 @@ class Submission(JobReader):
         return [read_job(row) for row in await self._session.all(_IN_BATCH, batch=batch_id)]
 
 
-def _same(job: JobRow, problem: bytes) -> NewJob:
+def _same(job: JobRow, problem: bytes, question: bytes | None) -> NewJob:
     return NewJob(
         kind=job.kind,
         kind_version=job.kind_version,
@@ -254,6 +260,7 @@ def _same(job: JobRow, problem: bytes) -> NewJob:
         priority=job.priority,
         webhook_url=job.webhook_url,
         parent_id=job.parent_id,
+        question=question,
     )
 
 

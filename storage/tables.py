@@ -178,7 +178,7 @@ payloads = Table(
     Column("name", Text, nullable=False),
     Column("data", LargeBinary, nullable=False),  # compressed and sealed: see seal.py
     PrimaryKeyConstraint("job_id", "name"),
-    CheckConstraint("name IN ('input', 'result', 'report', 'log')", "name"),
+    CheckConstraint("name IN ('input', 'question', 'result', 'report', 'log')", "name"),
 )
 
 job_events = Table(

@@ -25,7 +25,6 @@ from deploy.local.servers import Servers
 from deploy.local.stack import running
 from deploy.local.teller import Teller
 from milpa.client import AsyncClient, Client
-from solvers.registry import get_kind
 from tests.support.stack import temporary_folder
 
 KIND = "deal-picker"
@@ -65,14 +64,19 @@ def stack() -> Iterator[tuple[DataDir, str]]:
 
 
 def small_problem() -> dict[str, Any]:
-    """Return a deal picker of 20 deals."""
-    problem: dict[str, Any] = dict(get_kind(KIND).example["problem"])
-    deals = problem["deals"]
-    problem["deals"] = [
-        {**deals[number % len(deals)], "id": f"D{number:02}", "price": 100_000 + 7_000 * number}
+    """Return a deal picker of 20 deals in four sectors, two of them capped."""
+    sectors = ("office", "retail", "logistics", "homes")
+    deals = [
+        {
+            "id": f"D{number:02}",
+            "price": 100_000 + 7_000 * number,
+            "yield": 6_000 + 900 * (number * 7 % 20),
+            "risk": 1_000 * (number * 3 % 7),
+            "sector": sectors[number % 4],
+        }
         for number in range(DEALS)
     ]
-    return problem
+    return {"budget": 1_000_000, "risk_penalty": 0.1, "sector_caps": {"office": 1.5, "retail": 2.5}, "deals": deals}
 
 
 def _latency(folders: DataDir, url: str, key: str) -> None:

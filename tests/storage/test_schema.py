@@ -43,7 +43,9 @@ async def test_constraints_have_the_names_and_the_rules_that_the_code_declares(o
         for constraint in table.constraints
         if isinstance(constraint, CheckConstraint)
     }
-    made = await owner.fetch("SELECT conname FROM pg_constraint WHERE contype = 'c'")
+    made = await owner.fetch(
+        "SELECT conname FROM pg_constraint WHERE contype = 'c' AND connamespace = 'public'::regnamespace"
+    )
     assert {row["conname"] for row in made} == declared
 
 

@@ -3,6 +3,7 @@
 from solvers.kind import Family, JobKind, Sense
 from solvers.kinds.deal_picker.check import check
 from solvers.kinds.deal_picker.problem import Problem, Solution
+from solvers.kinds.deal_picker.questions import FRONTIER, WHY_NOT
 from solvers.kinds.deal_picker.report import describe
 
 KIND = JobKind(
@@ -18,4 +19,6 @@ KIND = JobKind(
     check=check,
     describe=describe,
     main_table="deals",
+    why_not=WHY_NOT,
+    frontier=FRONTIER,
 )

@@ -2,6 +2,7 @@
 
 from solvers.kind import Family, JobKind, Sense
 from solvers.kinds.debt_stack.problem import Problem, Solution, check
+from solvers.kinds.debt_stack.questions import FRONTIER, WHY_NOT
 from solvers.kinds.debt_stack.report import describe
 
 KIND = JobKind(
@@ -17,4 +18,6 @@ KIND = JobKind(
     check=check,
     describe=describe,
     main_table="tranches",
+    why_not=WHY_NOT,
+    frontier=FRONTIER,
 )

@@ -29,10 +29,8 @@ CAPS = (None, 1)
 """`max_running` of the two tenants."""
 
 
-VERBS = (
-    *("claim", "claim", "claim", "heartbeat", "succeed", "fail"),
-    *("retry", "crash", "release", "expire", "rescue", "stop", "cancel"),
-)
+VERBS = ("claim", "heartbeat", "succeed", "fail", "retry", "crash", "release", "expire", "rescue", "stop", "cancel")
+GIVE_BACK = ("retry", "crash", "release", "expire")
 
 
 @dataclass
@@ -73,6 +71,11 @@ class Model:
 
     def ref(self, job: UUID, stale: int = 0) -> ClaimRef:
         return ClaimRef(self.tenant, job, self.attempt - stale)
+
+    def ready_for(self) -> tuple[str, ...]:
+        if self.state is not JobState.RUNNING:
+            return ("claim",)
+        return ("heartbeat", "succeed", *GIVE_BACK, *GIVE_BACK) if self.alive else ("rescue", "rescue", *VERBS[1:7])
 
     def held(self, stale: int) -> bool:
         return self.state is JobState.RUNNING and self.alive and not stale
@@ -220,16 +223,21 @@ class JobsMachine(RuleBasedStateMachine):
 
     # The life of one job
 
-    @rule(
-        job=jobs,
-        verbs=st.lists(st.tuples(st.sampled_from(VERBS), st.sampled_from([0, 0, 0, 1])), min_size=3, max_size=12),
-    )
-    def live(self, job: UUID, verbs: list[tuple[str, int]]) -> None:
-        """Do this and that to one job; the number says how stale the ring or the attempt is by which it is done."""
-        for verb, stale in verbs:
-            if job in self.models:
-                getattr(self, verb)(job, self.models[job], stale)
-                self.rows_are_what_the_model_says()
+    @rule(target=jobs, tenant=st.integers(0, 1), steps=st.integers(8, 24), data=st.data())
+    def live(self, tenant: int, steps: int, data: st.DataObject) -> UUID:
+        """Make a job and do this and that to it: mostly what it is ready for, now and then by a stale ring or attempt."""
+        job = self.made(self.tenants[tenant], Priority.INTERACTIVE, b"a")
+        model = self.models[job]
+        for _ in range(steps):
+            ready = st.sampled_from(model.ready_for())
+            verb = data.draw(ready | ready | st.sampled_from(VERBS))
+            getattr(self, verb)(job, model, data.draw(st.sampled_from((0, 0, 0, 1))))
+            self.rows_are_what_the_model_says()
+            if model.state.ended:
+                break
+        for verb in data.draw(st.lists(st.sampled_from(VERBS), max_size=3)):
+            getattr(self, verb)(job, model, 0)
+        return job
 
     def claim(self, job: UUID, model: Model, stale: int) -> None:
         claim = self.do(job, lambda jobs: jobs.claim(job, model.dispatch_no - stale, WORKER, LEASE))

@@ -13,18 +13,17 @@ from litestar.response import Stream
 from api import sse
 from api.auth import Permission
 from api.bodies import AnyRequest, answer, read_json
+from api.entries import read_entries
 from api.events import open_stream
 from api.links import base_url, show_job
 from api.operations import Answer, Operation
 from api.problem_details import invalid, not_found
 from api.queries import idempotency_key
 from api.services import services_of
-from api.submissions import Line, Reading, idempotency_of, read_batch_item
+from api.submissions import Line, idempotency_of
 from milpa.jobs import Job, JobState
 from milpa.settings import Settings
 from solvers.decode import decode
-from solvers.issues import Issue, pointer
-from solvers.registry import all_kinds
 from storage.rows import BatchRow, NewJob
 
 
@@ -52,10 +51,6 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[JobState, int]
     created_at: datetime
     links: dict[str, str]
-
-
-class _Kind(msgspec.Struct, frozen=True):
-    kind: str
 
 
 @post(
@@ -89,32 +84,10 @@ async def _read(body: bytes, settings: Settings) -> tuple[str | None, list[NewJo
     decoded = decode(body, BatchRequest, max_depth=settings.max_json_depth)
     if decoded.value is None:
         raise invalid(decoded.issues, decoded.total)
-    jobs: list[NewJob] = []
-    issues: list[Issue] = []
-    total = 0
-    for index, entry in enumerate(decoded.value.jobs):
-        reading = await _read_entry(bytes(entry), settings)
-        if reading.new is not None:
-            jobs.append(reading.new)
-            continue
-        at = pointer("jobs", index)
-        issues += [msgspec.structs.replace(issue, pointer=at + issue.pointer) for issue in reading.issues]
-        total += reading.total
-    if issues:
-        raise invalid(issues, total)
-    return decoded.value.name, jobs
-
-
-async def _read_entry(entry: bytes, settings: Settings) -> Reading:
-    decoded = decode(entry, _Kind, max_depth=settings.max_json_depth)
-    if decoded.value is None:
-        return Reading(new=None, issues=decoded.issues, total=decoded.total)
-    kind = all_kinds().get(decoded.value.kind)
-    if kind is None:
-        message = "There is no such kind of job; GET /v1/kinds lists them."
-        issue = Issue(code="unknown_kind", pointer="/kind", message=message)
-        return Reading(new=None, issues=[issue], total=1)
-    return await read_batch_item(kind, entry, settings)
+    entries = await read_entries(decoded.value.jobs, settings)
+    if entries.issues:
+        raise invalid(entries.issues, entries.total)
+    return decoded.value.name, entries.jobs
 
 
 @get(

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 TOLERANCE = 1e-9
 """Of scaled rows, of prices and of wholeness: a money row of a billion must still hold after rounding."""
 
+_USUAL_TOLERANCE = 1e-7
 _WORTH_THREADS = 1_000
 _MOST_SCALING = 2.0**40
 """A row of rounding errors must not have its limit blown up to what HiGHS takes for infinite."""
@@ -105,7 +106,6 @@ class Solver:
         self._row_upper = model.row_upper.copy()
         self._lower = model.lower.copy()
         self._upper = model.upper.copy()
-        self._offset = model.offset
         self._highs = highspy.Highs()
         self._set_options(model)
         self._pass(model)
@@ -221,16 +221,14 @@ class Solver:
         self._option("random_seed", limits.seed % 2**31)
         self._option("mip_rel_gap", limits.relative_gap)
         self._option("mip_abs_gap", 0.0)
-        self._option("mip_feasibility_tolerance", TOLERANCE)
-        self._option("primal_feasibility_tolerance", TOLERANCE)
-        self._option("dual_feasibility_tolerance", TOLERANCE)
+        self._set_tolerances(TOLERANCE)
 
     def _pass(self, model: Model) -> None:
         matrix = _scaled(model.matrix, self._row_scale, self._column_scale)
         rows, columns = matrix.shape
         whole = np.zeros(columns, np.int32) if model.integer is None else model.integer.astype(np.int32)
         passed = self._highs.passModel(
-            columns, rows, matrix.nnz, _COLUMNWISE, -1 if self.maximize else 1, 0.0,
+            columns, rows, matrix.nnz, _COLUMNWISE, -1 if self.maximize else 1, model.offset * self._cost_scale,
             model.costs * self._cost_scale / self._column_scale,
             model.lower * self._column_scale, model.upper * self._column_scale,
             model.row_lower * self._row_scale, model.row_upper * self._row_scale,
@@ -260,6 +258,22 @@ class Solver:
         self.progress.incumbent(self._unscaled(found), self._unscaled(bound))
 
     def _run(self) -> None:
+        self._run_once()
+        for tolerance in (TOLERANCE, _USUAL_TOLERANCE):
+            if self._highs.getModelStatus() != Status.kUnknown:
+                return
+            # From a basis at hand HiGHS may end short of its tolerances; from scratch it rarely does.
+            self._ok(self._highs.clearSolver())
+            self._set_tolerances(tolerance)
+            self._run_once()
+            self._set_tolerances(TOLERANCE)
+
+    def _set_tolerances(self, tolerance: float) -> None:
+        self._option("mip_feasibility_tolerance", tolerance)
+        self._option("primal_feasibility_tolerance", tolerance)
+        self._option("dual_feasibility_tolerance", tolerance)
+
+    def _run_once(self) -> None:
         status = self._highs.run()
         if status == highspy.HighsStatus.kError:
             raise FatalError("solver_failed", f"HiGHS could not run: {self._highs.getModelStatus()}")
@@ -301,7 +315,7 @@ class Solver:
         )
 
     def _unscaled(self, objective: float) -> float | None:
-        return float(objective) / self._cost_scale + self._offset if abs(objective) < highspy.kHighsInf else None
+        return float(objective) / self._cost_scale if abs(objective) < highspy.kHighsInf else None
 
     def _option(self, name: str, value: Any) -> None:
         self._ok(self._highs.setOptionValue(name, value))

@@ -19,10 +19,11 @@ from solvers.result import SolveStatus
 MOST_NEAR_MISSES = 20
 MOST_REDUCED_COSTS = 20
 MOST_WHAT_IFS = 5
-LONG_RANGES_UP_TO = 20_000
-"""Deals up to which a range is followed over neighbouring bases; beyond, it is that of one: exact, but shorter."""
+LARGE = 20_000
+"""Above so many deals ranges are those of one basis (exact, but shorter), and fewer changes are solved anew."""
 
 _TRIED = 8
+_TRIED_OF_LARGE = 2
 _RESOLVE_SECONDS = 1.0
 _NO_CHANGE = 1e-9
 
@@ -30,7 +31,7 @@ _NO_CHANGE = 1e-9
 def explain(problem: Problem, deals: Deals, plan: Plan, limits: SolveLimits) -> Explanation:
     """Explain a plan. Everything numeric is exact or solved anew; where the model gives no price, there is none."""
     x = plan.answer.point
-    extensions = 20 if deals.count <= LONG_RANGES_UP_TO else 0
+    extensions = 20 if deals.count <= LARGE else 0
     prices = None if plan.sifter is None else _Prices(plan.sifter, extensions=extensions)
     linear = prices if plan.dual_kind is DualKind.LP else None
     fields = limits_of(problem, deals, x)
@@ -43,7 +44,7 @@ def explain(problem: Problem, deals: Deals, plan: Plan, limits: SolveLimits) -> 
         constraints=reports,
         reduced_costs=[] if linear is None else _reduced_costs(problem, deals, plan, linear, changes),
         near_misses=[_near_miss(problem, deals, at, change) for at, change in changes],
-        what_if=_what_ifs(problem, plan, _worth_trying(fields, reports), linear, limits),
+        what_if=_what_ifs(problem, plan, _worth_trying(plan, fields, reports), linear, limits),
     )
     return msgspec.structs.replace(explanation, sentences=sentences_of(problem, explanation))
 
@@ -141,11 +142,13 @@ def _what_ifs(
     return sorted(found, key=lambda what_if: -what_if.expected_change)[:MOST_WHAT_IFS]
 
 
-def _worth_trying(fields: list[Limit], reports: list[ConstraintReport]) -> list[tuple[Limit, ConstraintReport]]:
+def _worth_trying(
+    plan: Plan, fields: list[Limit], reports: list[ConstraintReport]
+) -> list[tuple[Limit, ConstraintReport]]:
     """Return the limits most likely to matter: those with a price by what a step would earn, then the tightest."""
     pairs = [pair for pair in zip(fields, reports, strict=True) if pair[1].shadow_price != 0 and pair[0].step > 0]
     pairs.sort(key=lambda pair: (-abs(pair[1].shadow_price or 0.0) * pair[0].step, pair[0].slack / pair[0].step))
-    return pairs[:_TRIED]
+    return pairs[: _TRIED if len(plan.answer.point) <= LARGE or plan.dual_kind is DualKind.LP else _TRIED_OF_LARGE]
 
 
 def _loosened(problem: Problem, plan: Plan, field: Limit, prices: _Prices | None, limits: SolveLimits) -> float | None:

@@ -34,8 +34,8 @@ def solve(
     progress.phase("explain")
     result = _result(problem, deals, plan, limits)
     result.stats |= {
-        "build_seconds": built - started,
-        "solve_seconds": solved - built,
+        "build_seconds": built - started + plan.build_seconds,
+        "solve_seconds": solved - built - plan.build_seconds,
         "explain_seconds": time.perf_counter() - solved,
     }
     return result

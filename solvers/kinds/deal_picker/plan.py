@@ -32,7 +32,7 @@ _AT_BOUND = 1e-9
 class Plan:
     """An answer over the deals: answer.x has shape (n,), or is None. sifter: the solved linear program, if one stands.
 
-    dual_kind: what the prices of that program mean. rows, columns: size of the model.
+    dual_kind: what the prices of that program mean. rows, columns: size of the model; build_seconds: to write it down.
     """
 
     answer: Answer
@@ -40,19 +40,27 @@ class Plan:
     dual_kind: DualKind
     rows: int
     columns: int
+    build_seconds: float = 0.0
 
 
 def make_plan(
     problem: Problem, deals: Deals, limits: SolveLimits, progress: Progress | None = None, start: Floats | None = None
 ) -> Plan:
     """Find the best plan. start: allocations, shape (n,), to begin a MILP with."""
-    progress = progress or Silent()
+    progress, started = progress or Silent(), time.perf_counter()
     packing = packing_model(problem, deals)
-    if problem.mode == "whole":
-        return _whole_plan(packing, limits, progress, start)
+    built = time.perf_counter() - started
     switched = switched_deals(problem, deals)
-    if len(switched):
-        return _switched_plan(problem, deals, packing, switched, limits=limits, progress=progress, start=start)
+    if problem.mode == "whole":
+        plan = _whole_plan(packing, limits, progress, start)
+    elif len(switched):
+        plan = _switched_plan(problem, deals, packing, switched, limits=limits, progress=progress, start=start)
+    else:
+        plan = _linear_plan(packing, limits, progress)
+    return replace(plan, build_seconds=built)
+
+
+def _linear_plan(packing: Model, limits: SolveLimits, progress: Progress) -> Plan:
     sifter = Sifter(packing, limits, progress)
     answer = _snapped(sifter.solve(), packing)
     solved = answer.status is SolveStatus.OPTIMAL

@@ -277,3 +277,47 @@ queues = Table(
     Column("name", Text, primary_key=True),
     _time("paused_at"),
 )
+
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    _tenant(),
+    Column("name", Text, nullable=False),
+    Column("cron", Text, nullable=False),
+    Column("timezone", Text, nullable=False),
+    Column("jobs", LargeBinary, nullable=False),  # what to submit, sealed as payloads are
+    Column("size", Integer, nullable=False),  # jobs of one run
+    Column("webhook_url", Text),
+    Column("overlap", Text, nullable=False),
+    Column("catch_up_minutes", Integer, nullable=False),
+    Column("enabled", Boolean, nullable=False),
+    _time("next_due_at"),  # null: never, or not enabled
+    _now("created_at"),
+    _now("updated_at"),
+    PrimaryKeyConstraint("tenant_id", "id"),
+    CheckConstraint("overlap IN ('skip', 'queue')", "overlap"),
+    CheckConstraint("catch_up_minutes >= 0", "catch_up"),
+    Index("schedules_due", "next_due_at", postgresql_where=text("next_due_at IS NOT NULL")),
+)
+
+schedule_runs = Table(
+    "schedule_runs",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("tenant_id", Uuid, nullable=False),
+    Column("schedule_id", Uuid, nullable=False),
+    _time("due_at"),  # null: asked for by hand
+    Column("state", Text, nullable=False),
+    Column("batch_id", Uuid),
+    _now("created_at"),
+    PrimaryKeyConstraint("tenant_id", "id"),
+    ForeignKeyConstraint(("tenant_id", "schedule_id"), ("schedules.tenant_id", "schedules.id"), ondelete="CASCADE"),
+    ForeignKeyConstraint(("tenant_id", "batch_id"), ("batches.tenant_id", "batches.id")),
+    CheckConstraint("state IN ('started', 'skipped', 'missed')", "state"),
+    CheckConstraint("(state = 'started') = (batch_id IS NOT NULL)", "batch"),
+    # One run per due time, whatever the code believes.
+    Index("schedule_runs_one_each", "tenant_id", "schedule_id", "due_at", unique=True),
+    Index("schedule_runs_newest", "tenant_id", "schedule_id", "id"),
+    Index("schedule_runs_old", "created_at"),
+)

@@ -15,6 +15,7 @@ from api.problem_details import not_found
 from api.tables import MEDIA_TYPES, Templates
 from solvers.kind import Family, Sense
 from solvers.registry import AnyKind, all_kinds, get_kind
+from solvers.report import Unit
 from solvers.rows_process import TableFormat
 
 
@@ -29,16 +30,29 @@ class KindSummary(msgspec.Struct, frozen=True, kw_only=True):
     links: dict[str, str]
 
 
+class FrontierField(msgspec.Struct, frozen=True, kw_only=True):
+    """A field to draw a frontier against. better: which way the limit pleases whoever set it."""
+
+    name: str
+    label: str
+    unit: Unit
+    whole: bool
+    better: Sense
+
+
 class KindDetail(KindSummary, frozen=True, kw_only=True):
     """A kind of job with JSON Schemas of what goes in and what comes out.
 
-    main_table: the field of the problem whose rows may come as CSV, XLSX or Parquet.
+    main_table: the field of the problem whose rows may come as CSV, XLSX or Parquet. force_schema: of what a why-not
+    can force; null where nothing can be. frontier: fields against which one can be drawn.
     """
 
     sense: Sense
     main_table: str | None
     problem_schema: dict[str, Any]
     solution_schema: dict[str, Any]
+    force_schema: dict[str, Any] | None
+    frontier: list[FrontierField]
 
 
 class KindList(msgspec.Struct, frozen=True):
@@ -77,13 +91,15 @@ def list_kinds(request: AnyRequest) -> Response[bytes]:
 def show_kind(request: AnyRequest, kind: FromPath[str]) -> Response[bytes]:
     """Show one kind, with the JSON Schemas of problem and solution."""
     found = find_kind(kind)
-    problem_schema, solution_schema = _schemas(found.name)
+    problem_schema, solution_schema, force_schema = _schemas(found.name)
     detail = KindDetail(
         **_summary(found, base_url(request)),
         sense=found.sense,
         main_table=found.main_table,
         problem_schema=problem_schema,
         solution_schema=solution_schema,
+        force_schema=force_schema,
+        frontier=msgspec.convert(found.frontier, list[FrontierField], from_attributes=True),
     )
     return answer(detail)
 
@@ -144,9 +160,10 @@ def _summary(kind: AnyKind, base: str) -> dict[str, Any]:
 
 
 @cache
-def _schemas(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def _schemas(name: str) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any] | None]:
     kind = get_kind(name)
-    return msgspec.json.schema(kind.problem), msgspec.json.schema(kind.solution)
+    force = msgspec.json.schema(kind.why_not.force) if kind.why_not else None
+    return msgspec.json.schema(kind.problem), msgspec.json.schema(kind.solution), force
 
 
 ROUTES = [list_kinds, show_kind, show_example, _template_route(TableFormat.CSV), _template_route(TableFormat.XLSX)]

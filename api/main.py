@@ -4,7 +4,21 @@ from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 
-from api import batches, docs, events, files, health, jobs, kinds, payloads, tenants
+from api import (
+    batches,
+    compare,
+    docs,
+    events,
+    files,
+    frontier,
+    health,
+    jobs,
+    kinds,
+    payloads,
+    tenants,
+    what_if,
+    why_not,
+)
 from api.auth import KnownKeys, authorize
 from api.metrics import Metrics
 from api.problem_details import answer_error
@@ -20,6 +34,10 @@ _ROUTES = [
     *events.ROUTES,
     *files.ROUTES,
     *batches.ROUTES,
+    *what_if.ROUTES,
+    *why_not.ROUTES,
+    *compare.ROUTES,
+    *frontier.ROUTES,
     *tenants.ROUTES,
     *health.ROUTES,
     *docs.ROUTES,

@@ -15,7 +15,7 @@ from litestar.routes import HTTPRoute
 from api.auth import Permission
 from api.operations import Answer, KindPart, Operation
 from api.problem_details import MEDIA_TYPE, ProblemDetails
-from api.schemas import PREFIX, Schemas
+from api.schemas import PREFIX, Schemas, force_names
 from api.submissions import batch_item_type, pascal, request_type
 from milpa.jobs import JobOptions, Priority
 from solvers.registry import AnyKind, all_kinds
@@ -37,6 +37,7 @@ _TAGS = {
     "Events": "What happens to jobs as it happens: server-sent events that resume where they were cut, or JSON.",
     "Files": "XLSX, CSV, PDF and PNG of a job's report.",
     "Batches": "Many jobs in one transaction.",
+    "Questions": "After the first answer: what if, why not, compare, frontier.",
     "Kinds": "What can be asked for: schemas, examples and tables to fill in.",
     "Service": "Who is asking, and how the service does.",
 }
@@ -129,6 +130,10 @@ def _name_solutions(schemas: Schemas, kinds: list[AnyKind]) -> None:
     schemas.components["JobResult"]["properties"]["solution"] = solution
     items = [{"$ref": PREFIX + batch_item_type(kind).__name__} for kind in kinds]
     schemas.components["BatchRequest"]["properties"]["jobs"]["items"] = {"anyOf": items}
+    forces = [{"$ref": PREFIX + name} for name in force_names(kinds)]
+    schemas.components["WhyNotRequest"]["properties"]["force"] = {"anyOf": forces}
+    for name in ("WhatIfRequest", "WhyNotRequest", "FrontierRequest"):
+        schemas.components[name]["properties"]["options"] = {"$ref": PREFIX + "JobOptions"}
 
 
 def _of_kinds(part: KindPart, kinds: list[AnyKind]) -> dict[str, Any]:

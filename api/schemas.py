@@ -32,6 +32,7 @@ class Schemas:
 
     def _add_kind(self, kind: AnyKind) -> None:
         own = [kind.problem, kind.solution, request_type(kind), batch_item_type(kind)]
+        own += [kind.why_not.force] if kind.why_not else []
         _, found = msgspec.json.schema_components(own, ref_template=PREFIX + "{name}")
         renamed = {name: self._kind_name(kind, name, schema) for name, schema in found.items()}
         for name, schema in found.items():
@@ -42,6 +43,11 @@ class Schemas:
         if self.components.get(name) == _tidy(schema, {}) or name.startswith(prefix):
             return name
         return prefix + name
+
+
+def force_names(kinds: Iterable[AnyKind]) -> list[str]:
+    """Return the names of the schemas of what can be forced on the kinds' answers."""
+    return [pascal(kind.name) + kind.why_not.force.__name__ for kind in kinds if kind.why_not]
 
 
 def _tidy(schema: Any, names: dict[str, str]) -> Any:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 
@@ -18,10 +18,14 @@ from solvers.issues import Issue, has_errors, pointer
 from solvers.registry import AnyKind
 from storage.rows import Idempotency, NewJob
 
+T = TypeVar("T")
+
 _HEAVY = asyncio.Semaphore(1)
 """One large body is decoded at a time: it takes many times its own size, and decoding holds the interpreter anyway."""
 
-Line = Annotated[str, msgspec.Meta(max_length=200, pattern=r"^[^\x00]*$")]
+LINE_LENGTH = 200
+Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")]
+Line = Annotated[str, msgspec.Meta(max_length=LINE_LENGTH, pattern=r"^[^\x00]*$")]
 Tag = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[^\x00]*$")]
 
 
@@ -86,20 +90,26 @@ def _define(name: str, fields: list[tuple[str, Any]], kind: AnyKind) -> type[Job
 
 async def read_submission(kind: AnyKind, body: bytes, settings: Settings) -> Reading:
     """Read a submit body: decode, check, encode anew. MalformedJSON: it is no JSON."""
-    return await _off_loop(len(body), lambda: _read(kind, request_type(kind), body, settings))
+    return await off_loop(len(body), lambda: _read(kind, request_type(kind), body, settings))
 
 
 async def read_batch_item(kind: AnyKind, body: bytes, settings: Settings) -> Reading:
     """Read one entry of a batch, as `read_submission` does."""
-    return await _off_loop(len(body), lambda: _read(kind, batch_item_type(kind), body, settings))
+    return await off_loop(len(body), lambda: _read(kind, batch_item_type(kind), body, settings))
 
 
 async def read_merged(kind: AnyKind, job: dict[str, Any], settings: Settings, size: int) -> Reading:
     """Read a submit body given as plain values, once its table was put in; size: of what came in, in bytes."""
-    return await _off_loop(size, lambda: _check(kind, convert(job, request_type(kind)), settings, lambda: job))
+    return await off_loop(size, lambda: read_values(kind, job, settings))
 
 
-async def _off_loop(size: int, read: Callable[[], Reading]) -> Reading:
+def read_values(kind: AnyKind, job: dict[str, Any], settings: Settings) -> Reading:
+    """Read a submit body given as plain values, here and now."""
+    return _check(kind, convert(job, request_type(kind)), settings, lambda: job)
+
+
+async def off_loop(size: int, read: Callable[[], T]) -> T:
+    """Read so many bytes: at once when they are few, else one body at a time beside the event loop."""
     if size <= HEAVY_BYTES:
         return read()
     async with _HEAVY:

@@ -101,7 +101,9 @@ batches = Table(
     Column("name", Text),
     Column("webhook_url", Text),
     Column("size", Integer, nullable=False),
+    _count("ended"),  # how many of its jobs have ended; the one that makes it `size` closes the batch
     _now("created_at"),
+    _time("finished_at"),
     PrimaryKeyConstraint("tenant_id", "id"),
     Index("batches_newest", "tenant_id", "created_at", "id"),
 )
@@ -260,6 +262,93 @@ idempotency_keys = Table(
     Index("idempotency_keys_job", "tenant_id", "job_id"),
 )
 
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    _tenant(),
+    Column("url", Text, nullable=False),
+    Column("events", ARRAY(Text), nullable=False, server_default=_EMPTY_TEXTS),  # empty filters nothing, here and below
+    Column("kinds", ARRAY(Text), nullable=False, server_default=_EMPTY_TEXTS),
+    Column("tags", ARRAY(Text), nullable=False, server_default=_EMPTY_TEXTS),
+    _now("created_at"),
+    _time("failing_since"),
+    _time("disabled_at"),
+    Column("disabled_reason", Text),
+    PrimaryKeyConstraint("tenant_id", "id"),
+    CheckConstraint("disabled_reason IN ('asked', 'gone', 'failing')", "reason"),
+    CheckConstraint("(disabled_at IS NULL) = (disabled_reason IS NULL)", "disabled"),
+)
+
+webhook_secrets = Table(
+    "webhook_secrets",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    _tenant(),
+    Column("endpoint_id", Uuid),  # null: signs for the addresses that jobs and batches name
+    Column("secret", LargeBinary, nullable=False),  # sealed: see seal.py
+    _now("created_at"),
+    _time("expires_at"),
+    PrimaryKeyConstraint("tenant_id", "id"),
+    ForeignKeyConstraint(
+        ("tenant_id", "endpoint_id"), ("webhook_endpoints.tenant_id", "webhook_endpoints.id"), ondelete="CASCADE"
+    ),
+    Index("webhook_secrets_endpoint", "tenant_id", "endpoint_id"),
+)
+
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    _tenant(),
+    Column("endpoint_id", Uuid),  # null: to the address that the job or the batch named
+    Column("url", Text, nullable=False),
+    Column("target", Text, nullable=False),  # what may be slow together: the endpoint's id, or an address's origin
+    Column("type", Text, nullable=False),
+    Column("event_at", DateTime(timezone=True), nullable=False),
+    Column("job_id", Uuid),
+    Column("batch_id", Uuid),
+    Column("data", JSONB),  # of an event that tells of neither job nor batch
+    Column("state", Text, nullable=False, server_default=text("'pending'")),
+    _count("tries"),  # numbers the attempts; whoever holds an older number has lost the delivery
+    _count("failures"),  # since it was last asked for: the place in the retry schedule
+    _now("next_at"),
+    _time("lease_until"),
+    _now("created_at"),
+    _time("ended_at"),
+    PrimaryKeyConstraint("tenant_id", "id"),
+    ForeignKeyConstraint(
+        ("tenant_id", "endpoint_id"), ("webhook_endpoints.tenant_id", "webhook_endpoints.id"), ondelete="CASCADE"
+    ),
+    ForeignKeyConstraint(("tenant_id", "job_id"), ("jobs.tenant_id", "jobs.id"), ondelete="CASCADE"),
+    ForeignKeyConstraint(("tenant_id", "batch_id"), ("batches.tenant_id", "batches.id"), ondelete="CASCADE"),
+    CheckConstraint("state IN ('pending', 'delivered', 'failed')", "state"),
+    CheckConstraint("(state = 'pending') = (ended_at IS NULL)", "ended"),
+    Index("webhook_deliveries_pending", "tenant_id", "target", "next_at", postgresql_where=text("state = 'pending'")),
+    Index("webhook_deliveries_leased", "tenant_id", "target", postgresql_where=text("lease_until IS NOT NULL")),
+    Index("webhook_deliveries_newest", "tenant_id", "created_at", "id"),
+    Index("webhook_deliveries_endpoint", "tenant_id", "endpoint_id", "created_at"),
+    Index("webhook_deliveries_job", "tenant_id", "job_id"),
+    Index("webhook_deliveries_age", "created_at"),
+)
+
+webhook_attempts = Table(
+    "webhook_attempts",
+    metadata,
+    Column("tenant_id", Uuid, nullable=False),
+    Column("delivery_id", Uuid, nullable=False),
+    Column("number", Integer, nullable=False),
+    _now("at"),
+    Column("seconds", Double, nullable=False),
+    Column("status", Integer),  # null: no answer
+    Column("error", Text),
+    Column("response", Text),  # cut
+    PrimaryKeyConstraint("tenant_id", "delivery_id", "number"),
+    ForeignKeyConstraint(
+        ("tenant_id", "delivery_id"), ("webhook_deliveries.tenant_id", "webhook_deliveries.id"), ondelete="CASCADE"
+    ),
+)
+
 workers = Table(
     "workers",
     metadata,
@@ -297,7 +386,7 @@ schedules = Table(
     _now("updated_at"),
     PrimaryKeyConstraint("tenant_id", "id"),
     CheckConstraint("overlap IN ('skip', 'queue')", "overlap"),
-    CheckConstraint("catch_up_minutes >= 0", "catch_up"),
+    CheckConstraint("catch_up_minutes >= 1", "catch_up"),
     Index("schedules_due", "next_due_at", postgresql_where=text("next_due_at IS NOT NULL")),
 )
 
@@ -318,6 +407,6 @@ schedule_runs = Table(
     CheckConstraint("(state = 'started') = (batch_id IS NOT NULL)", "batch"),
     # One run per due time, whatever the code believes.
     Index("schedule_runs_one_each", "tenant_id", "schedule_id", "due_at", unique=True),
-    Index("schedule_runs_newest", "tenant_id", "schedule_id", "id"),
+    Index("schedule_runs_newest", "tenant_id", "schedule_id", "created_at", "id"),
     Index("schedule_runs_old", "created_at"),
 )

@@ -57,21 +57,34 @@ def spec(
 
 def spec_of(plot: Plot, *, width: int, height: int | None, titled: bool) -> dict[str, Any]:
     """Return the specification of a chart that is already resolved."""
-    alt = _altair()
-    layers = _Drawing(plot, width).layers() if plot.points else [_nothing()]
-    figure = alt.layer(*layers, data=alt.NamedData("points")).properties(
-        width=width,
-        height=height or natural_height(plot),
-        autosize=alt.AutoSizeParams(type="fit", contains="padding"),
-    )
-    made: dict[str, Any] = figure.to_dict(validate=False)
-    made["data"] = {"values": _values(plot) or [{}]}  # not through Altair, which checks every record
+    made: dict[str, Any] = {
+        "$schema": _altair().SCHEMA_URL,
+        "data": {"values": _values(plot) or [{}]},
+        "layer": _layers(plot, width),
+        "width": width,
+        "height": height or natural_height(plot),
+        "autosize": {"type": "fit", "contains": "padding"},
+    }
     if titled:
         made["title"] = {"text": textwrap.wrap(plot.title, TITLE_CHARACTERS) or [""]}
         made["title"] |= {"subtitle": plot.note} if plot.note else {}
     styles = [channel.style for channel in plot.y if channel.style.unit is Unit.MONEY] or [plot.x.style]
     made["config"] = chart_config(money_prefix(styles[0].currency))
     return made
+
+
+def _layers(plot: Plot, width: int) -> list[dict[str, Any]]:
+    """Return the layers as Altair writes them.
+
+    Put together here and not by Altair, which copies and checks each part at every step and takes six times as long;
+    that the whole is right is for the tests to check.
+    """
+    from altair.utils.schemapi import debug_mode
+
+    with debug_mode(False):
+        layers = _Drawing(plot, width).layers() if plot.points else [_nothing()]
+        made = [layer.to_dict(validate=False, context={"top_level": False}) for layer in layers]
+    return [{name: part for name, part in layer.items() if name != "data"} for layer in made]
 
 
 def natural_height(plot: Plot) -> int:

@@ -10,14 +10,29 @@ Errors are those of `milpa.errors`: `UsageError` (`RefusedError` with all issues
 `TransientError` (away or overloaded, even after retries) and `FatalError` (a mistake of the server).
 """
 
-from milpa.client.answers import Batch, Issue, JobReport, JobResult, KindDetail, KindSummary, SubmittedBatch
+from milpa.client.answers import (
+    Batch,
+    Children,
+    Comparison,
+    Frontier,
+    Issue,
+    JobReport,
+    JobResult,
+    KindDetail,
+    KindSummary,
+    SubmittedBatch,
+    WhyNot,
+)
 from milpa.client.clients import AsyncClient, Client
 from milpa.client.exchange import RefusedError
 
 __all__ = [
     "AsyncClient",
     "Batch",
+    "Children",
     "Client",
+    "Comparison",
+    "Frontier",
     "Issue",
     "JobReport",
     "JobResult",
@@ -25,4 +40,5 @@ __all__ = [
     "KindSummary",
     "RefusedError",
     "SubmittedBatch",
+    "WhyNot",
 ]

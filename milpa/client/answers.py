@@ -68,12 +68,18 @@ class KindSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KindDetail(KindSummary, frozen=True, kw_only=True):
-    """A kind of job with JSON Schemas. main_table: the field of the problem whose rows may come as a file."""
+    """A kind of job with JSON Schemas.
+
+    main_table: the field of the problem whose rows may come as a file. force_schema: of what a why-not can force.
+    frontier: fields against which one can be drawn, `{name, label, unit, whole, better}`.
+    """
 
     sense: str
     main_table: str | None = None
     problem_schema: dict[str, Any]
     solution_schema: dict[str, Any]
+    force_schema: dict[str, Any] | None = None
+    frontier: list[dict[str, Any]] = []
 
 
 class SubmittedBatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +97,92 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     size: int
     created_at: datetime
     counts: dict[JobState, int] = {}
+
+
+class Children(msgspec.Struct, frozen=True, kw_only=True):
+    """Jobs that answer a question about another job, in the order asked for, as one batch."""
+
+    batch_id: UUID
+    jobs: list[Job]
+
+
+class WhyNot(msgspec.Struct, frozen=True, kw_only=True):
+    """What forcing something into an answer does.
+
+    job: the one that was solved with it. price: its objective less the parent's; null when one of them has none.
+    breaks: names of the constraints that stand against it.
+    """
+
+    job: Job
+    parent_id: UUID | None = None
+    force: dict[str, Any] = {}
+    objective: float | None = None
+    parent_objective: float | None = None
+    price: float | None = None
+    breaks: list[str] = []
+
+
+class FrontierPoint(msgspec.Struct, frozen=True, kw_only=True):
+    """One value of the limit and its objective, null where there is no solution; then `dominated` is null too."""
+
+    value: float
+    objective: float | None = None
+    state: JobState
+    outcome: Outcome | None = None
+    job_id: UUID
+    dominated: bool | None = None
+
+
+class Frontier(msgspec.Struct, frozen=True, kw_only=True):
+    """What each value of a limit yields. better: which limit, sense: which objective is the better one.
+
+    chart: `{name, title, spec}`, Vega-Lite with the points inside.
+    """
+
+    batch_id: UUID
+    parent_id: UUID | None = None
+    kind: str
+    against: str
+    label: str
+    unit: str
+    better: str
+    sense: str
+    points: list[FrontierPoint]
+    chart: dict[str, Any]
+
+
+class ComparedJob(msgspec.Struct, frozen=True, kw_only=True):
+    """One job of a comparison, and how its problem differs from the baseline's.
+
+    patch: merge patch. changes: the same as `{pointer, before, after}`, the first of `changes_total`.
+    """
+
+    job: Job
+    patch: dict[str, Any] | None = None
+    changes: list[dict[str, Any]] | None = None
+    changes_total: int | None = None
+
+
+class ComparedFact(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure of every job, in the order of the jobs; differences from the baseline, relative ones as fractions."""
+
+    name: str
+    label: str
+    unit: str
+    headline: bool
+    values: list[Any]
+    differences: list[float | None]
+    relative_differences: list[float | None]
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """Jobs of one kind side by side."""
+
+    kind: str
+    baseline: UUID
+    currency: str = ""
+    jobs: list[ComparedJob]
+    facts: list[ComparedFact]
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):

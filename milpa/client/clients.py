@@ -7,7 +7,7 @@ from functools import wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
-from milpa.client import calls
+from milpa.client import calls, questions
 from milpa.client.calls import JobRef
 from milpa.client.events import SILENCE_SECONDS, Follower
 from milpa.client.exchange import Answer, Call, LostError, Pause, Request, persistent
@@ -77,6 +77,11 @@ class Client:
     example = _blocking(calls.example)
     submit_batch = _blocking(calls.submit_batch)
     batch = _blocking(calls.batch)
+    what_if = _blocking(questions.what_if)
+    why_not = _blocking(questions.why_not)
+    compare = _blocking(questions.compare)
+    frontier = _blocking(questions.frontier)
+    frontier_of = _blocking(questions.frontier_of)
 
     def events(self, job: JobRef, *, after: int = 0) -> Iterator[JobEvent]:
         """Yield the job's events after that `seq` as they happen, until it has ended; lost streams are resumed."""
@@ -163,6 +168,11 @@ class AsyncClient:
     example = _awaiting(calls.example)
     submit_batch = _awaiting(calls.submit_batch)
     batch = _awaiting(calls.batch)
+    what_if = _awaiting(questions.what_if)
+    why_not = _awaiting(questions.why_not)
+    compare = _awaiting(questions.compare)
+    frontier = _awaiting(questions.frontier)
+    frontier_of = _awaiting(questions.frontier_of)
 
     async def events(self, job: JobRef, *, after: int = 0) -> AsyncIterator[JobEvent]:
         """Yield the job's events after that `seq` as they happen, until it has ended; lost streams are resumed."""

@@ -6,14 +6,11 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
-    DateTime,
     Double,
-    ForeignKey,
     ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     PrimaryKeyConstraint,
     Table,
     Text,
@@ -22,48 +19,13 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-metadata = MetaData(
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-        "uq": "%(table_name)s_%(column_0_name)s_key",
-    }
-)
+from storage import webhook_tables
+from storage.columns import EMPTY_LIST, EMPTY_OBJECT, EMPTY_TEXTS, ZERO, count, metadata, now, of_job, tenant, time
 
-_NOW = text("now()")
-_EMPTY_TEXTS = text("'{}'::text[]")
-_EMPTY_LIST = text("'[]'::jsonb")
-_EMPTY_OBJECT = text("'{}'::jsonb")
-_ZERO = text("0")
+__all__ = ["metadata", "webhook_tables"]  # imported so that the metadata is whole
+
 _WAITING = text("state = 'queued' AND rung_at IS NULL")
 _OUTSTANDING = text("rung_at IS NOT NULL AND state IN ('queued', 'running')")
-
-
-def _time(name: str, *, required: bool = False) -> Column[object]:
-    return Column(name, DateTime(timezone=True), nullable=not required)
-
-
-def _now(name: str) -> Column[object]:
-    return Column(name, DateTime(timezone=True), nullable=False, server_default=_NOW)
-
-
-def _count(name: str) -> Column[int]:
-    return Column(name, Integer, nullable=False, server_default=_ZERO)
-
-
-def _tenant() -> Column[object]:
-    return Column("tenant_id", Uuid, ForeignKey("tenants.id", ondelete="CASCADE"), nullable=False)
-
-
-def _of_job() -> tuple[Column[object], Column[object], ForeignKeyConstraint]:
-    """Tie a row to a job of the same tenant: a foreign key alone would look past row-level security."""
-    return (
-        Column("tenant_id", Uuid, nullable=False),
-        Column("job_id", Uuid, nullable=False),
-        ForeignKeyConstraint(("tenant_id", "job_id"), ("jobs.tenant_id", "jobs.id"), ondelete="CASCADE"),
-    )
-
 
 tenants = Table(
     "tenants",
@@ -71,7 +33,7 @@ tenants = Table(
     Column("id", Uuid, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
     Column("max_running", Integer),  # jobs rung or running at once; null: no cap
-    _now("created_at"),
+    now("created_at"),
     CheckConstraint("max_running >= 0", "max_running"),
 )
 
@@ -79,16 +41,16 @@ api_keys = Table(
     "api_keys",
     metadata,
     Column("id", Uuid, primary_key=True),
-    _tenant(),
+    tenant(),
     Column("name", Text, nullable=False),
     Column("prefix", Text, nullable=False, unique=True),
     Column("key_hash", LargeBinary, nullable=False),
     Column("role", Text, nullable=False),
-    Column("scopes", ARRAY(Text), nullable=False, server_default=_EMPTY_TEXTS),
-    _now("created_at"),
-    _time("expires_at"),
-    _time("revoked_at"),
-    _time("last_used_at"),
+    Column("scopes", ARRAY(Text), nullable=False, server_default=EMPTY_TEXTS),
+    now("created_at"),
+    time("expires_at"),
+    time("revoked_at"),
+    time("last_used_at"),
     CheckConstraint("role IN ('viewer', 'planner', 'manager', 'admin', 'teacher', 'student')", "role"),
     Index("api_keys_tenant", "tenant_id"),
 )
@@ -97,13 +59,13 @@ batches = Table(
     "batches",
     metadata,
     Column("id", Uuid, nullable=False),
-    _tenant(),
+    tenant(),
     Column("name", Text),
     Column("webhook_url", Text),
     Column("size", Integer, nullable=False),
-    _count("ended"),  # how many of its jobs have ended; the one that makes it `size` closes the batch
-    _now("created_at"),
-    _time("finished_at"),
+    count("ended"),  # how many of its jobs have ended; the one that makes it `size` closes the batch
+    now("created_at"),
+    time("finished_at"),
     PrimaryKeyConstraint("tenant_id", "id"),
     Index("batches_newest", "tenant_id", "created_at", "id"),
 )
@@ -112,14 +74,14 @@ jobs = Table(
     "jobs",
     metadata,
     Column("id", Uuid, nullable=False),
-    _tenant(),
+    tenant(),
     Column("kind", Text, nullable=False),
     Column("kind_version", Integer, nullable=False),
     Column("name", Text),
-    Column("tags", ARRAY(Text), nullable=False, server_default=_EMPTY_TEXTS),
+    Column("tags", ARRAY(Text), nullable=False, server_default=EMPTY_TEXTS),
     Column("priority", Text, nullable=False),
-    Column("options", JSONB, nullable=False, server_default=_EMPTY_OBJECT),
-    Column("files", ARRAY(Text), nullable=False, server_default=_EMPTY_TEXTS),  # formats asked for at submit
+    Column("options", JSONB, nullable=False, server_default=EMPTY_OBJECT),
+    Column("files", ARRAY(Text), nullable=False, server_default=EMPTY_TEXTS),  # formats asked for at submit
     Column("webhook_url", Text),
     Column("parent_id", Uuid),
     Column("batch_id", Uuid),
@@ -127,31 +89,31 @@ jobs = Table(
     Column("input_hash", LargeBinary, nullable=False),
     # The queue
     Column("state", Text, nullable=False),
-    Column("attempt", Integer, nullable=False, server_default=_ZERO),
+    Column("attempt", Integer, nullable=False, server_default=ZERO),
     Column("dispatch_no", Integer, nullable=False, server_default=text("1")),
-    _count("error_count"),
-    _count("crash_count"),
-    _count("last_seq"),
-    _now("run_at"),
-    _time("rung_at"),
-    _time("lease_until"),
+    count("error_count"),
+    count("crash_count"),
+    count("last_seq"),
+    now("run_at"),
+    time("rung_at"),
+    time("lease_until"),
     Column("worker_id", Uuid),
-    _time("stop_requested_at"),
-    _time("cancel_requested_at"),
+    time("stop_requested_at"),
+    time("cancel_requested_at"),
     # What came out
     Column("outcome", Text),
     Column("limit_reached", Text),
     Column("objective", Double),
     Column("verified", Boolean),
-    Column("warnings", JSONB, nullable=False, server_default=_EMPTY_LIST),
+    Column("warnings", JSONB, nullable=False, server_default=EMPTY_LIST),
     Column("solve_seconds", Double),
     Column("error", JSONB),
     Column("progress", JSONB),
-    _time("progress_logged_at"),
-    _now("created_at"),
-    _time("started_at"),
-    _time("finished_at"),
-    _time("pruned_at"),
+    time("progress_logged_at"),
+    now("created_at"),
+    time("started_at"),
+    time("finished_at"),
+    time("pruned_at"),
     PrimaryKeyConstraint("tenant_id", "id"),
     ForeignKeyConstraint(("tenant_id", "batch_id"), ("batches.tenant_id", "batches.id")),
     CheckConstraint("priority IN ('interactive', 'batch')", "priority"),
@@ -176,7 +138,7 @@ jobs = Table(
 payloads = Table(
     "payloads",
     metadata,
-    *_of_job(),
+    *of_job(),
     Column("name", Text, nullable=False),
     Column("data", LargeBinary, nullable=False),  # compressed and sealed: see seal.py
     PrimaryKeyConstraint("job_id", "name"),
@@ -186,11 +148,11 @@ payloads = Table(
 job_events = Table(
     "job_events",
     metadata,
-    *_of_job(),
+    *of_job(),
     Column("seq", Integer, nullable=False),
     Column("type", Text, nullable=False),
-    Column("data", JSONB, nullable=False, server_default=_EMPTY_OBJECT),
-    _now("at"),
+    Column("data", JSONB, nullable=False, server_default=EMPTY_OBJECT),
+    now("at"),
     # The writing transaction: lets a reader of all jobs know which rows can still appear before its cursor.
     Column("written_by", BigInteger, nullable=False, server_default=text("pg_current_xact_id()::text::bigint")),
     PrimaryKeyConstraint("job_id", "seq"),
@@ -208,14 +170,14 @@ job_events = Table(
 files = Table(
     "files",
     metadata,
-    *_of_job(),
+    *of_job(),
     Column("name", Text, nullable=False),
     Column("format", Text, nullable=False),
     Column("media_type", Text, nullable=False),
     Column("size", BigInteger, nullable=False),
     Column("sha256", Text, nullable=False),
     Column("object_key", Text, nullable=False),
-    _now("created_at"),
+    now("created_at"),
     PrimaryKeyConstraint("job_id", "name"),
     Index("files_object", "object_key"),
 )
@@ -223,25 +185,25 @@ files = Table(
 file_requests = Table(
     "file_requests",
     metadata,
-    *_of_job(),
+    *of_job(),
     Column("formats", ARRAY(Text), nullable=False),
     Column("dispatch_no", Integer, nullable=False, server_default=text("1")),
-    _count("error_count"),
-    _time("rung_at"),
-    _time("lease_until"),
-    _now("requested_at"),
+    count("error_count"),
+    time("rung_at"),
+    time("lease_until"),
+    now("requested_at"),
     PrimaryKeyConstraint("job_id"),
 )
 
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
-    _tenant(),
+    tenant(),
     Column("key", Text, nullable=False),
     Column("body_hash", LargeBinary, nullable=False),
     Column("job_id", Uuid),
     Column("batch_id", Uuid),
-    _time("expires_at", required=True),
+    time("expires_at", required=True),
     PrimaryKeyConstraint("tenant_id", "key"),
     # Deferred: the key is taken before the job is made, so that of two with one key the second waits for the first.
     ForeignKeyConstraint(
@@ -262,93 +224,6 @@ idempotency_keys = Table(
     Index("idempotency_keys_job", "tenant_id", "job_id"),
 )
 
-webhook_endpoints = Table(
-    "webhook_endpoints",
-    metadata,
-    Column("id", Uuid, nullable=False),
-    _tenant(),
-    Column("url", Text, nullable=False),
-    Column("events", ARRAY(Text), nullable=False, server_default=_EMPTY_TEXTS),  # empty filters nothing, here and below
-    Column("kinds", ARRAY(Text), nullable=False, server_default=_EMPTY_TEXTS),
-    Column("tags", ARRAY(Text), nullable=False, server_default=_EMPTY_TEXTS),
-    _now("created_at"),
-    _time("failing_since"),
-    _time("disabled_at"),
-    Column("disabled_reason", Text),
-    PrimaryKeyConstraint("tenant_id", "id"),
-    CheckConstraint("disabled_reason IN ('asked', 'gone', 'failing')", "reason"),
-    CheckConstraint("(disabled_at IS NULL) = (disabled_reason IS NULL)", "disabled"),
-)
-
-webhook_secrets = Table(
-    "webhook_secrets",
-    metadata,
-    Column("id", Uuid, nullable=False),
-    _tenant(),
-    Column("endpoint_id", Uuid),  # null: signs for the addresses that jobs and batches name
-    Column("secret", LargeBinary, nullable=False),  # sealed: see seal.py
-    _now("created_at"),
-    _time("expires_at"),
-    PrimaryKeyConstraint("tenant_id", "id"),
-    ForeignKeyConstraint(
-        ("tenant_id", "endpoint_id"), ("webhook_endpoints.tenant_id", "webhook_endpoints.id"), ondelete="CASCADE"
-    ),
-    Index("webhook_secrets_endpoint", "tenant_id", "endpoint_id"),
-)
-
-webhook_deliveries = Table(
-    "webhook_deliveries",
-    metadata,
-    Column("id", Uuid, nullable=False),
-    _tenant(),
-    Column("endpoint_id", Uuid),  # null: to the address that the job or the batch named
-    Column("url", Text, nullable=False),
-    Column("target", Text, nullable=False),  # what may be slow together: the endpoint's id, or an address's origin
-    Column("type", Text, nullable=False),
-    Column("event_at", DateTime(timezone=True), nullable=False),
-    Column("job_id", Uuid),
-    Column("batch_id", Uuid),
-    Column("data", JSONB),  # of an event that tells of neither job nor batch
-    Column("state", Text, nullable=False, server_default=text("'pending'")),
-    _count("tries"),  # numbers the attempts; whoever holds an older number has lost the delivery
-    _count("failures"),  # since it was last asked for: the place in the retry schedule
-    _now("next_at"),
-    _time("lease_until"),
-    _now("created_at"),
-    _time("ended_at"),
-    PrimaryKeyConstraint("tenant_id", "id"),
-    ForeignKeyConstraint(
-        ("tenant_id", "endpoint_id"), ("webhook_endpoints.tenant_id", "webhook_endpoints.id"), ondelete="CASCADE"
-    ),
-    ForeignKeyConstraint(("tenant_id", "job_id"), ("jobs.tenant_id", "jobs.id"), ondelete="CASCADE"),
-    ForeignKeyConstraint(("tenant_id", "batch_id"), ("batches.tenant_id", "batches.id"), ondelete="CASCADE"),
-    CheckConstraint("state IN ('pending', 'delivered', 'failed')", "state"),
-    CheckConstraint("(state = 'pending') = (ended_at IS NULL)", "ended"),
-    Index("webhook_deliveries_pending", "tenant_id", "target", "next_at", postgresql_where=text("state = 'pending'")),
-    Index("webhook_deliveries_leased", "tenant_id", "target", postgresql_where=text("lease_until IS NOT NULL")),
-    Index("webhook_deliveries_newest", "tenant_id", "created_at", "id"),
-    Index("webhook_deliveries_endpoint", "tenant_id", "endpoint_id", "created_at"),
-    Index("webhook_deliveries_job", "tenant_id", "job_id"),
-    Index("webhook_deliveries_age", "created_at"),
-)
-
-webhook_attempts = Table(
-    "webhook_attempts",
-    metadata,
-    Column("tenant_id", Uuid, nullable=False),
-    Column("delivery_id", Uuid, nullable=False),
-    Column("number", Integer, nullable=False),
-    _now("at"),
-    Column("seconds", Double, nullable=False),
-    Column("status", Integer),  # null: no answer
-    Column("error", Text),
-    Column("response", Text),  # cut
-    PrimaryKeyConstraint("tenant_id", "delivery_id", "number"),
-    ForeignKeyConstraint(
-        ("tenant_id", "delivery_id"), ("webhook_deliveries.tenant_id", "webhook_deliveries.id"), ondelete="CASCADE"
-    ),
-)
-
 workers = Table(
     "workers",
     metadata,
@@ -356,22 +231,22 @@ workers = Table(
     Column("name", Text, nullable=False),
     Column("interactive_slots", Integer, nullable=False),
     Column("batch_slots", Integer, nullable=False),
-    _now("started_at"),
-    _now("seen_at"),
+    now("started_at"),
+    now("seen_at"),
 )
 
 queues = Table(
     "queues",
     metadata,
     Column("name", Text, primary_key=True),
-    _time("paused_at"),
+    time("paused_at"),
 )
 
 schedules = Table(
     "schedules",
     metadata,
     Column("id", Uuid, nullable=False),
-    _tenant(),
+    tenant(),
     Column("name", Text, nullable=False),
     Column("cron", Text, nullable=False),
     Column("timezone", Text, nullable=False),
@@ -381,9 +256,9 @@ schedules = Table(
     Column("overlap", Text, nullable=False),
     Column("catch_up_minutes", Integer, nullable=False),
     Column("enabled", Boolean, nullable=False),
-    _time("next_due_at"),  # null: never, or not enabled
-    _now("created_at"),
-    _now("updated_at"),
+    time("next_due_at"),  # null: never, or not enabled
+    now("created_at"),
+    now("updated_at"),
     PrimaryKeyConstraint("tenant_id", "id"),
     CheckConstraint("overlap IN ('skip', 'queue')", "overlap"),
     CheckConstraint("catch_up_minutes >= 1", "catch_up"),
@@ -396,10 +271,10 @@ schedule_runs = Table(
     Column("id", Uuid, nullable=False),
     Column("tenant_id", Uuid, nullable=False),
     Column("schedule_id", Uuid, nullable=False),
-    _time("due_at"),  # null: asked for by hand
+    time("due_at"),  # null: asked for by hand
     Column("state", Text, nullable=False),
     Column("batch_id", Uuid),
-    _now("created_at"),
+    now("created_at"),
     PrimaryKeyConstraint("tenant_id", "id"),
     ForeignKeyConstraint(("tenant_id", "schedule_id"), ("schedules.tenant_id", "schedules.id"), ondelete="CASCADE"),
     ForeignKeyConstraint(("tenant_id", "batch_id"), ("batches.tenant_id", "batches.id")),

@@ -11,7 +11,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 
-BASE_YIELD = {"Residential": 0.062, "Condo": 0.066, "Multi_Family": 0.072}
+BASE_YIELD = {"Residential": 0.062, "Condo": 0.066, "Multi-Family": 0.072}
 USUAL_SIZE = 1600
 """Square feet at which size adds nothing; half of it adds half a percentage point."""
 USUAL_PRICE = 140
@@ -24,7 +24,7 @@ LIMITS = {
     "risk_penalty": 0.25,
     "max_risk": 600_000,
     "cap_basis": "share_of_budget",
-    "sector_caps": {"Residential": 0.8, "Condo": 0.15, "Multi_Family": 0.08},
+    "sector_caps": {"Residential": 0.8, "Condo": 0.15, "Multi-Family": 0.08},
     "city_caps": {
         "Sacramento": 0.35,
         "Elk Grove": 0.15,
@@ -63,14 +63,15 @@ def deals() -> list[dict[str, Any]]:
 
 def _deal(number: int, sale: dict[str, str]) -> dict[str, Any]:
     size, price = float(sale["sqft"]), float(sale["price"])
+    kind = sale["type"].replace("_", "-")
     city = sale["city"].replace("_", " ").title()
     return {
         "id": f"S{number:03}",
         "name": f"{sale['beds']} beds, {size:,.0f} sqft, {city} {sale['zip'].removeprefix('z')}",
         "price": price,
-        "yield": assumed_yield(sale["type"], size, price),
-        "risk": assumed_risk(sale["type"], size, price),
-        "sector": sale["type"],
+        "yield": assumed_yield(kind, size, price),
+        "risk": assumed_risk(kind, size, price),
+        "sector": kind,
         "city": city,
     }
 

@@ -21,6 +21,7 @@ from storage.files import FileStore
 from storage.fleet import FleetStore
 from storage.jobs import JobStore
 from storage.outage import told_apart
+from storage.schedules import DueSchedules, ScheduleStore
 from storage.seal import Seal
 from storage.session import Outbox, Session
 from storage.signals import ADMIT, CONTROL, EVENTS, Signals
@@ -55,6 +56,7 @@ class Transaction:
         self.events = EventLog(session)
         self.files = FileStore(session, tenant)
         self.batches = BatchStore(session)
+        self.schedules = ScheduleStore(session, tenant)
 
 
 class FleetTransaction:
@@ -65,6 +67,7 @@ class FleetTransaction:
         self.jobs = FleetStore(session)
         self.tenants = TenantStore(session)
         self.workers = WorkerStore(session)
+        self.schedules = DueSchedules(session)
 
 
 class Database:

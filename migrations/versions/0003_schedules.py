@@ -37,7 +37,7 @@ def create_schedules() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.Column("updated_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False),
         sa.CheckConstraint("overlap IN ('skip', 'queue')", name=op.f("schedules_overlap_check")),
-        sa.CheckConstraint("catch_up_minutes >= 0", name=op.f("schedules_catch_up_check")),
+        sa.CheckConstraint("catch_up_minutes >= 1", name=op.f("schedules_catch_up_check")),
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name="schedules_tenant_id_fkey", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("tenant_id", "id", name="schedules_pkey"),
     )
@@ -75,5 +75,5 @@ def create_runs() -> None:
     )
     columns = ["tenant_id", "schedule_id"]
     op.create_index("schedule_runs_one_each", "schedule_runs", [*columns, "due_at"], unique=True)
-    op.create_index("schedule_runs_newest", "schedule_runs", [*columns, "id"], unique=False)
+    op.create_index("schedule_runs_newest", "schedule_runs", [*columns, "created_at", "id"], unique=False)
     op.create_index("schedule_runs_old", "schedule_runs", ["created_at"], unique=False)

@@ -182,10 +182,14 @@ async def test_ids_can_not_be_guessed_across_tenants_by_submitting_one_again(dat
 async def fill(database: Database, tenant: UUID) -> None:
     """Put at least one row of the tenant into every table."""
     from storage.rows import Idempotency, Role
+    from storage.schedule_rows import NewSchedule
 
     job = await succeeded(database, tenant, files=["xlsx"])
     async with database.transaction(tenant) as tx:
         await tx.files.request(job.id, ["pdf"])
         await tx.jobs.submit_batch("night", [new_job()], idempotency=Idempotency(str(new_id()), b"hash"))
+    async with database.transaction(tenant) as tx:
+        nightly = NewSchedule(name="night", cron="0 2 * * *", timezone="UTC", jobs=[new_job()])
+        await tx.schedules.run_now((await tx.schedules.create(nightly)).id)
     async with database.fleet() as fleet:
         await fleet.tenants.create_key(tenant, "key", Role.VIEWER)

@@ -169,11 +169,12 @@ def _refuse_unlike(rows: Any) -> None:
 
 def _facts(kept: list[_Kept], base: int) -> list[ComparedFact]:
     """Return each figure that any of the jobs has, in the order in which they first come."""
-    money = ReportFact(name="objective", label="Objective", value=None, unit=Unit.NUMBER, note="", headline=True)
-    known = {"objective": money}
+    objective = ReportFact(name="objective", label="Objective", value=None, unit=Unit.NUMBER, note="", headline=True)
+    known = {"objective": objective}
     values: list[dict[str, Cell]] = []
     for one in kept:
-        known = {**{fact.name: fact for fact in one.report.facts}, **known}
+        for fact in one.report.facts:
+            known.setdefault(fact.name, fact)
         values.append({**{fact.name: fact.value for fact in one.report.facts}, "objective": one.row.objective})
     return [_compared_fact(fact, [each.get(name) for each in values], base) for name, fact in known.items()]
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_origin
 
 import msgspec
 
@@ -84,6 +84,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Crashes (lost leases, dead children) before a job is poison."""
     retention_days: float = 30.0
 
+    # Webhooks
+    webhook_retry_seconds: tuple[float, ...] = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
+    """Pause before each attempt at a delivery; after the last one it is given up."""
+    webhook_jitter: float = 0.2
+    """Share of each pause that is left to chance, so that what failed together does not come back together."""
+    webhook_timeout_seconds: float = 15.0
+    webhook_failing_days: float = 5.0
+    """An endpoint that has only failed for so long is disabled."""
+    webhook_rotation_hours: float = 24.0
+    """How long an old secret signs beside the new one."""
+    webhook_slots: int = 200
+    """Deliveries under way at once in one worker process."""
+    webhook_slots_each: int = 4
+    """Of them, how many to one address."""
+    webhook_ports: tuple[int, ...] = (80, 443, 8080, 8443)
+    """Ports that webhooks may go to; none: any."""
+    webhook_private_targets: bool = False
+    """Whether webhooks may go to this machine and its private networks."""
+
     # Logs
     log_format: str = "json"
     log_level: str = "info"
@@ -119,8 +138,9 @@ def _convert(name: str, text: str, type_: Any) -> Any:
     if type_ is str:
         return text
     try:
-        if type_ == tuple[str, ...]:
-            return tuple(part.strip() for part in text.split(",") if part.strip())
+        if get_origin(type_) is tuple:
+            parts = [part.strip() for part in text.split(",") if part.strip()]
+            return msgspec.convert(parts, type_, strict=False)
         if type_ == dict[str, str]:
             return msgspec.json.decode(text, type=type_)
         return msgspec.convert(text.strip().lower(), type_, strict=False)

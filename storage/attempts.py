@@ -158,8 +158,7 @@ class Attempts(JobReader):
         )
         if row is None:
             return False
-        self._session.outbox.event(self._tenant, ref.job_id, row["last_seq"])
-        self._session.outbox.waiting = True
+        self._session.outbox.ended(self._tenant, ref.job_id, row["last_seq"])
         return True
 
     async def _sealed(self, ref: ClaimRef, ending: Ending) -> dict[str, bytes]:

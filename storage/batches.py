@@ -8,7 +8,7 @@ from storage.rows import BatchRow
 from storage.session import Session, read
 
 _GET = text("""
-SELECT id, name, webhook_url, size, created_at,
+SELECT id, name, webhook_url, size, created_at, finished_at,
     (SELECT coalesce(jsonb_object_agg(state, jobs), '{}')
      FROM (SELECT state, count(*) AS jobs FROM jobs WHERE batch_id = :batch GROUP BY state) AS step) AS counts
 FROM batches WHERE id = :batch

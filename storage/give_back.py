@@ -78,6 +78,7 @@ async def give_back(
     )
     jobs = [read_job(row) for row in rows]
     for job in jobs:
-        session.outbox.event(job.tenant_id, job.id, job.last_seq)
+        tell = session.outbox.ended if job.state.ended else session.outbox.event
+        tell(job.tenant_id, job.id, job.last_seq)
     session.outbox.waiting |= bool(jobs)
     return jobs

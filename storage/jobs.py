@@ -7,12 +7,16 @@ from sqlalchemy import text
 
 from milpa.errors import UsageError
 from storage.attempts import Attempts
-from storage.rows import JobRow
+from storage.rows import Idempotency, JobRow, SubmittedBatch
 from storage.session import read_job
 from storage.submit import Submission
 
 _REQUEST = text("""
-WITH job AS (
+WITH held AS (
+    SELECT id FROM jobs
+    WHERE id = ANY (CAST(:jobs AS uuid[])) AND finished_at IS NULL
+    ORDER BY id FOR UPDATE
+), job AS (
     UPDATE jobs
     SET stop_requested_at = CASE WHEN :stop THEN coalesce(stop_requested_at, now()) ELSE stop_requested_at END,
         cancel_requested_at = CASE WHEN :stop THEN cancel_requested_at ELSE coalesce(cancel_requested_at, now()) END,
@@ -21,8 +25,8 @@ WITH job AS (
         limit_reached = CASE WHEN state <> 'running' AND :stop THEN 'stopped' END,
         finished_at = CASE WHEN state <> 'running' THEN now() END,
         last_seq = last_seq + CAST(state <> 'running' AS int)
-    WHERE id = :job AND finished_at IS NULL
-    RETURNING *
+    FROM held WHERE jobs.id = held.id
+    RETURNING jobs.*
 ), told AS (
     INSERT INTO job_events (tenant_id, job_id, seq, type, data)
     SELECT tenant_id, id, last_seq, state,
@@ -31,6 +35,10 @@ WITH job AS (
 )
 SELECT * FROM job
 """)
+
+_BATCH = text("SELECT name, webhook_url FROM batches WHERE id = :batch")
+_UNENDED = text("SELECT id FROM jobs WHERE batch_id = :batch AND finished_at IS NULL")
+_FAILED = text("SELECT * FROM jobs WHERE batch_id = :batch AND state = 'failed' ORDER BY id")
 
 _LOCK = text("SELECT finished_at IS NOT NULL AS ended FROM jobs WHERE id = :job FOR UPDATE")
 
@@ -60,18 +68,42 @@ class JobStore(Submission, Attempts):
         return await self._request(job_id, stop=False)
 
     async def _request(self, job_id: UUID, *, stop: bool) -> JobRow | None:
-        row = await self._session.first(_REQUEST, job=job_id, stop=stop)
-        if row is None:
-            if await self.get(job_id) is None:
-                return None
-            raise UsageError("job_ended", "The job has ended already.")
-        job = read_job(row)
-        if job.state.ended:
-            self._session.outbox.event(self._tenant, job_id, job.last_seq)
-            self._session.outbox.waiting = True
-        else:
-            self._session.outbox.controls.add(job_id)
-        return job
+        asked = await self._request_all([job_id], stop=stop)
+        if asked:
+            return asked[0]
+        if await self.get(job_id) is None:
+            return None
+        raise UsageError("job_ended", "The job has ended already.")
+
+    async def _request_all(self, job_ids: Sequence[UUID], *, stop: bool) -> Sequence[JobRow]:
+        jobs = [read_job(row) for row in await self._session.all(_REQUEST, jobs=list(job_ids), stop=stop)]
+        for job in jobs:
+            if job.state.ended:
+                self._session.outbox.ended(self._tenant, job.id, job.last_seq)
+            else:
+                self._session.outbox.controls.add(job.id)
+        return jobs
+
+    async def cancel_batch(self, batch_id: UUID) -> int | None:
+        """Cancel all that has not ended of the batch; returns how many jobs. None: there is no such batch."""
+        if await self._session.first(_BATCH, batch=batch_id) is None:
+            return None
+        unended = await self._session.all(_UNENDED, batch=batch_id)
+        return len(await self._request_all([row["id"] for row in unended], stop=False))
+
+    async def retry_batch(self, batch_id: UUID, idempotency: Idempotency | None = None) -> SubmittedBatch | None:
+        """Make a new batch from the inputs of the batch's failed jobs, in their order. None: there is no such batch.
+
+        UsageError (`nothing_to_retry`): none of its jobs has failed. (`input_gone`): an input was pruned.
+        """
+        batch = await self._session.first(_BATCH, batch=batch_id)
+        if batch is None:
+            return None
+        failed = [read_job(row) for row in await self._session.all(_FAILED, batch=batch_id)]
+        if not failed:
+            raise UsageError("nothing_to_retry", "No job of this batch has failed.")
+        again = [await self.again(job) for job in failed]
+        return await self.submit_batch(batch["name"], again, batch["webhook_url"], idempotency)
 
     async def delete(self, job_id: UUID) -> Sequence[str] | None:
         """Erase an ended job with all that belongs to it; returns the keys of the objects to delete after the commit.

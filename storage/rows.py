@@ -135,13 +135,17 @@ class JobFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BatchRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch and how many of its jobs are in each state (states without a job are left out)."""
+    """A batch and how many of its jobs are in each state (states without a job are left out).
+
+    finished_at: when the last of its jobs ended.
+    """
 
     id: UUID
     name: str | None
     webhook_url: str | None
     size: int
     created_at: datetime
+    finished_at: datetime | None
     counts: dict[JobState, int]
 
 

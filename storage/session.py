@@ -28,10 +28,17 @@ class Outbox:
         self.events: dict[tuple[UUID, UUID], int] = {}
         self.controls: set[UUID] = set()
         self.waiting = False
+        self.deliveries = False
 
     def event(self, tenant_id: UUID, job_id: UUID, seq: int) -> None:
         """Note that the job's log has grown up to seq."""
         self.events[tenant_id, job_id] = max(seq, self.events.get((tenant_id, job_id), 0))
+
+    def ended(self, tenant_id: UUID, job_id: UUID, seq: int) -> None:
+        """Note that the job's log was closed by seq: its place is free, and there may be webhooks to deliver."""
+        self.event(tenant_id, job_id, seq)
+        self.waiting = True
+        self.deliveries = True
 
 
 class Session:

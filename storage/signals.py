@@ -15,6 +15,8 @@ EVENTS: Final = "milpa:events"
 """Carries `tenant:job:seq`: the job's log has grown up to seq."""
 ADMIT: Final = "milpa:admit"
 """Some job waits to be rung."""
+DELIVER: Final = "milpa:deliver"
+"""There may be webhooks to deliver."""
 CONTROL: Final = "milpa:control"
 """Carries `job`: stop or cancel was asked; its worker heartbeats at once."""
 

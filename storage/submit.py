@@ -149,10 +149,14 @@ class Submission(JobReader):
             raise UsageError(
                 "not_retryable", f"Only a failed or cancelled job can be retried; this one is {job.state}."
             )
-        problem = await self.payload(job_id, "input")
+        return (await self.submit(await self.again(job))).job
+
+    async def again(self, job: JobRow) -> NewJob:
+        """Return a new job that asks the same as this one. UsageError (`input_gone`): its input was pruned."""
+        problem = await self.payload(job.id, "input")
         if problem is None:
             raise UsageError("input_gone", "The job's problem was removed after its retention time.")
-        return (await self.submit(_same(job, problem, await self.payload(job_id, "question")))).job
+        return _same(job, problem, await self.payload(job.id, "question"))
 
     async def _taken(
         self, idempotency: Idempotency, *, job_id: UUID | None = None, batch_id: UUID | None = None
@@ -182,6 +186,7 @@ class Submission(JobReader):
         if new.reuse and (original := await self._session.first(_REUSABLE, input_hash=job.input_hash)):
             job = await self._reuse(job_id, original["id"])
         self._tell(job_id, job.last_seq)
+        self._session.outbox.deliveries |= job.state.ended
         return job
 
     async def _make_all(self, batch_id: UUID, jobs: dict[UUID, NewJob]) -> None:

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from milpa.errors import FatalError
 from milpa.settings import Settings
 from storage.batches import BatchStore
+from storage.deliveries import DeliveryStore, DueDeliveries
 from storage.events import EventLog
 from storage.files import FileStore
 from storage.fleet import FleetStore
@@ -24,8 +25,9 @@ from storage.outage import told_apart
 from storage.schedules import DueSchedules, ScheduleStore
 from storage.seal import Seal
 from storage.session import Outbox, Session
-from storage.signals import ADMIT, CONTROL, EVENTS, Signals
+from storage.signals import ADMIT, CONTROL, DELIVER, EVENTS, Signals
 from storage.tenants import TenantStore
+from storage.webhooks import WebhookStore
 from storage.workers import WorkerStore
 
 _BIND_TENANT = text("SELECT set_config('milpa.tenant', :tenant, true)")
@@ -56,6 +58,8 @@ class Transaction:
         self.events = EventLog(session)
         self.files = FileStore(session, tenant)
         self.batches = BatchStore(session)
+        self.webhooks = WebhookStore(session, tenant)
+        self.deliveries = DeliveryStore(session, tenant)
         self.schedules = ScheduleStore(session, tenant)
 
 
@@ -67,6 +71,7 @@ class FleetTransaction:
         self.jobs = FleetStore(session)
         self.tenants = TenantStore(session)
         self.workers = WorkerStore(session)
+        self.deliveries = DueDeliveries(session)
         self.schedules = DueSchedules(session)
 
 
@@ -80,6 +85,7 @@ class Database:
         self._seal = Seal.from_text(settings.seal_keys.reveal())
         self._hash_key = _derive(settings.signing_key.reveal(), b"milpa input hash")
         self._waiting: Callable[[], None] | None = None
+        self._deliveries: Callable[[], None] | None = None
 
     @classmethod
     async def connect(cls, settings: Settings, redis: Redis | None = None) -> Self:
@@ -141,6 +147,10 @@ class Database:
         """Call `wake` after each commit that leaves a job to admit, instead of asking another process by signal."""
         self._waiting = wake
 
+    def on_deliveries(self, wake: Callable[[], None]) -> None:
+        """Call `wake` after each commit that may leave webhooks to deliver, instead of asking by signal."""
+        self._deliveries = wake
+
     def _tell(self, outbox: Outbox) -> None:
         if self.signals is not None:
             for (tenant_id, job_id), seq in outbox.events.items():
@@ -149,8 +159,12 @@ class Database:
                 self.signals.publish(CONTROL, str(job_id))
             if outbox.waiting and self._waiting is None:
                 self.signals.publish(ADMIT, "")
+            if outbox.deliveries and self._deliveries is None:
+                self.signals.publish(DELIVER, "")
         if outbox.waiting and self._waiting is not None:
             self._waiting()
+        if outbox.deliveries and self._deliveries is not None:
+            self._deliveries()
 
     async def ping(self) -> None:
         """Ask PostgreSQL for a sign of life. TransientError: none."""

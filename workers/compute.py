@@ -8,6 +8,7 @@ import argparse
 import ctypes
 import gc
 import io
+import logging
 import os
 import signal
 import sys
@@ -254,6 +255,7 @@ def main() -> None:
 
     _belong_to_parent(arguments.parent)
     _log_by_line()
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
     os.nice(arguments.nice)
     channel = Channel(arguments.channel)
     progress = Reporter(channel, Stops(arguments.control))

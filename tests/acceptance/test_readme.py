@@ -1,0 +1,32 @@
+"""What the README shows works as it stands."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from milpa import Client
+from tests.support.milpa_up import Up
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+
+
+def test_the_python_example_runs_beside_a_milpa_up(up: Up, tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    done = subprocess.run(
+        [sys.executable, "-c", example], env=dict(up.environ), cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "succeeded" in done.stdout
+    assert {path.suffix for path in (tmp_path / "out").iterdir()} == {".xlsx", ".pdf"}
+
+
+def test_the_body_posted_with_curl_gives_the_answer_told_below_it(client: Client) -> None:
+    body = json.loads(re.findall(r"-d '(\{.*?\})'\n", README, re.DOTALL)[0])
+    job = client.submit("deal-picker", body["problem"], files=body["files"], wait=20)
+    assert job.objective == pytest.approx(9400)
+    whole = client.submit("deal-picker", {**body["problem"], "mode": "whole"}, wait=20)
+    assert whole.objective == pytest.approx(7600)

@@ -1,7 +1,6 @@
 """Why a funding is the cheapest, what would change it, and, when there is none, what stands in its way."""
 
 import math
-import time
 from collections import defaultdict
 
 import msgspec
@@ -15,8 +14,7 @@ from solvers.kinds.debt_stack.prices import prices_of
 from solvers.kinds.debt_stack.problem import Problem, Solution
 from solvers.kinds.debt_stack.search import Settled, cheapest
 from solvers.kinds.debt_stack.words import of_conflict, of_funding, value_in_words
-from solvers.limits import SolveLimits
-from solvers.progress import Progress
+from solvers.patience import Patience
 from solvers.report import Unit
 
 _TIGHT = 1e-8
@@ -26,26 +24,6 @@ _NO_CHANGE = 1e-9
 _WHAT_IFS = 6
 _TRIED = 10
 _HALVINGS = 60
-_LEAST_SECONDS = 0.1
-
-
-class Patience:
-    """How long what is only advice may take: until the time is up or somebody asks to stop."""
-
-    def __init__(self, limits: SolveLimits, progress: Progress, started: float) -> None:
-        self._limits = limits
-        self._progress = progress
-        self._until = started + limits.seconds
-
-    @property
-    def limits(self) -> SolveLimits:
-        """The limits of one more solve, within the time that is left."""
-        return msgspec.structs.replace(self._limits, seconds=max(_LEAST_SECONDS, self._until - time.perf_counter()))
-
-    @property
-    def over(self) -> bool:
-        """Whether to leave it at what is there."""
-        return time.perf_counter() > self._until or self._progress.stop_requested()
 
 
 def explain(

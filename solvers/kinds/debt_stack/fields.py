@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
-import msgspec
-
+from solvers.field_paths import changed_at, patch_at
 from solvers.kinds.debt_stack.problem import EXPECTED, DscrScope, Problem, Tranche
 from solvers.kinds.debt_stack.terms import scenarios_of
 from solvers.report import Unit
@@ -66,22 +65,11 @@ class Field:
 
     def patch(self, value: float) -> dict[str, Any]:
         """Return the merge patch of the problem that gives the field this value."""
-        patch: Any = value
-        for part in reversed(self.path):
-            patch = {part: patch}
-        return cast("dict[str, Any]", patch)
+        return patch_at(self.path, value)
 
     def change(self, problem: Problem, value: float) -> Problem:
         """Return the problem with the field at this value, as the patch would make it."""
-        head, *rest = self.path
-        if head == "tranches":
-            tranches = [
-                msgspec.structs.replace(tranche, **{rest[1]: value}) if tranche.id == rest[0] else tranche
-                for tranche in problem.tranches
-            ]
-            return msgspec.structs.replace(problem, tranches=tranches)
-        inner = msgspec.structs.replace(getattr(problem, head), **{rest[0]: value}) if rest else value
-        return msgspec.structs.replace(problem, **{head: inner})
+        return changed_at(problem, self.path, value)
 
 
 def fields_of(problem: Problem) -> list[Field]:

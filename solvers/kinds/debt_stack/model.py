@@ -4,12 +4,13 @@ import time
 from typing import Any
 
 from solvers.explain import DualKind, Explanation
-from solvers.kinds.debt_stack.explanation import Patience, explain, explain_infeasible
+from solvers.kinds.debt_stack.explanation import explain, explain_infeasible
 from solvers.kinds.debt_stack.formulation import funding
 from solvers.kinds.debt_stack.problem import Problem, Solution
 from solvers.kinds.debt_stack.search import Search, search
 from solvers.kinds.debt_stack.solution import solution_from
 from solvers.limits import SolveLimits
+from solvers.patience import Patience
 from solvers.progress import Progress
 from solvers.result import SolveResult, SolveStatus, relative_gap
 

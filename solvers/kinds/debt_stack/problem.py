@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 from enum import StrEnum
-from math import isfinite
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
+from solvers.checking import duplicates, not_finite
 from solvers.issues import Issue, Severity, pointer
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -216,33 +216,13 @@ class Solution(msgspec.Struct, frozen=True, kw_only=True):
 def check(problem: Problem) -> list[Issue]:
     """Return all that makes no sense about a problem, at once; pointers start at the problem's root."""
     return [
-        *_not_finite(problem, ()),
-        *_duplicates("tranches", "id", [tranche.id for tranche in problem.tranches]),
-        *_duplicates("scenarios", "name", [scenario.name for scenario in problem.scenarios]),
+        *not_finite(problem),
+        *duplicates("tranches", "id", [tranche.id for tranche in problem.tranches]),
+        *duplicates("scenarios", "name", [scenario.name for scenario in problem.scenarios]),
         *_scenario_issues(problem),
         *(issue for index, tranche in enumerate(problem.tranches) for issue in _tranche_issues(index, tranche)),
         *_warnings(problem),
     ]
-
-
-def _not_finite(value: Any, path: tuple[str | int, ...]) -> Iterator[Issue]:
-    if isinstance(value, float) and not isfinite(value):
-        yield Issue(code="not_finite", pointer=pointer(*path), message="A number must be finite.")
-    elif isinstance(value, list):
-        for index, entry in enumerate(value):
-            yield from _not_finite(entry, (*path, index))
-    elif isinstance(value, msgspec.Struct):
-        for field in value.__struct_fields__:
-            yield from _not_finite(getattr(value, field), (*path, field))
-
-
-def _duplicates(table: str, field: str, names: list[str]) -> Iterator[Issue]:
-    seen: set[str] = set()
-    for index, name in enumerate(names):
-        if name in seen:
-            message = f"{name!r} is used twice; each {field} in {table} must be its own."
-            yield Issue(code="duplicate_id", pointer=pointer(table, index, field), message=message)
-        seen.add(name)
 
 
 def _scenario_issues(problem: Problem) -> Iterator[Issue]:

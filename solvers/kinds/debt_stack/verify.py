@@ -18,9 +18,7 @@ from solvers.kinds.debt_stack.problem import (
 )
 from solvers.kinds.debt_stack.terms import MONTHS, capped_rate, open_rate, scenarios_of, service_factor
 from solvers.result import Violation
-
-TOLERANCE = 1e-6
-"""Of max(1, |limit|): the violation up to which a constraint holds."""
+from solvers.violations import TOLERANCE, at_least, at_most, broken, reported
 
 
 def verify(problem: Problem, solution: Solution) -> list[Violation]:
@@ -42,28 +40,6 @@ def verify(problem: Problem, solution: Solution) -> list[Violation]:
 
 
 Drawn = list[tuple[Tranche, Source]]
-
-
-def _broken(name: str, amount: float, limit: float, message: str) -> Iterator[Violation]:
-    """Yield a violation where `amount`, by how much a limit is missed, is beyond tolerance, or not a number."""
-    if not amount <= TOLERANCE * max(1.0, abs(limit)):
-        yield Violation(constraint=name, amount=amount, message=message)
-
-
-def _at_most(name: str, activity: float, limit: float) -> Iterator[Violation]:
-    yield from _broken(name, activity - limit, limit, f"{activity:,.6f} is more than {limit:,.6f}.")
-
-
-def _at_least(name: str, activity: float, limit: float) -> Iterator[Violation]:
-    yield from _broken(name, limit - activity, limit, f"{activity:,.6f} is less than {limit:,.6f}.")
-
-
-def _reported(name: str, stated: float | None, true: float | None) -> Iterator[Violation]:
-    if stated is None or true is None:
-        if stated is not true:
-            yield Violation(constraint=name, amount=1.0, message=f"Stated as {stated}, recomputed as {true}.")
-    else:
-        yield from _broken(name, abs(stated - true), true, f"Stated as {stated:,.6f}, recomputed as {true:,.6f}.")
 
 
 def _readable(problem: Problem, solution: Solution) -> Iterator[Violation]:
@@ -92,45 +68,45 @@ def _funding(problem: Problem, solution: Solution, drawn: Drawn) -> Iterator[Vio
     fees, premium = _extras(problem, drawn)
     total = problem.cost + fees + premium
     sources = sum(source.amount for _, source in drawn) + solution.equity
-    yield from _reported("sources_uses", sources, total)
-    yield from _reported("uses:purchase_price", solution.uses.purchase_price, problem.purchase_price)
-    yield from _reported("uses:closing_costs", solution.uses.closing_costs, problem.closing_costs)
-    yield from _reported("uses:fees", solution.uses.fees, fees)
-    yield from _reported("uses:hedge_premium", solution.uses.hedge_premium, premium)
-    yield from _reported("uses:total", solution.uses.total, total)
+    yield from reported("sources_uses", sources, total)
+    yield from reported("uses:purchase_price", solution.uses.purchase_price, problem.purchase_price)
+    yield from reported("uses:closing_costs", solution.uses.closing_costs, problem.closing_costs)
+    yield from reported("uses:fees", solution.uses.fees, fees)
+    yield from reported("uses:hedge_premium", solution.uses.hedge_premium, premium)
+    yield from reported("uses:total", solution.uses.total, total)
     for tranche, source in drawn:
-        yield from _reported(f"share:{tranche.id}", source.share, source.amount / total)
+        yield from reported(f"share:{tranche.id}", source.share, source.amount / total)
 
 
 def _equity(problem: Problem, solution: Solution, drawn: Drawn) -> Iterator[Violation]:
-    yield from _at_least("equity", solution.equity, 0.0)
+    yield from at_least("equity", solution.equity, 0.0)
     if problem.equity.available is not None:
-        yield from _at_most("equity_available", solution.equity, problem.equity.available)
+        yield from at_most("equity_available", solution.equity, problem.equity.available)
     sources = sum(source.amount for _, source in drawn) + solution.equity
-    yield from _at_least("equity_min_share", solution.equity / sources if sources else 0.0, problem.equity.min_share)
+    yield from at_least("equity_min_share", solution.equity / sources if sources else 0.0, problem.equity.min_share)
 
 
 def _draws(problem: Problem, drawn: Drawn) -> Iterator[Violation]:
     """Check each listed tranche as a drawn one: within its amounts, hedged within its share."""
     for tranche, source in drawn:
-        yield from _at_least(f"amount:{tranche.id}", source.amount, 0.0)
-        yield from _at_most(f"max_amount:{tranche.id}", source.amount, tranche.max_amount)
-        yield from _at_least(f"min_amount:{tranche.id}", source.amount, tranche.min_amount)
+        yield from at_least(f"amount:{tranche.id}", source.amount, 0.0)
+        yield from at_most(f"max_amount:{tranche.id}", source.amount, tranche.max_amount)
+        yield from at_least(f"min_amount:{tranche.id}", source.amount, tranche.min_amount)
         share = problem.hedge.max_share if problem.hedge and tranche.floating else 0.0
-        yield from _at_least(f"hedge:{tranche.id}", source.hedged, 0.0)
-        yield from _at_most(f"hedge:{tranche.id}", source.hedged / source.amount if source.amount else 0.0, share)
+        yield from at_least(f"hedge:{tranche.id}", source.hedged, 0.0)
+        yield from at_most(f"hedge:{tranche.id}", source.hedged / source.amount if source.amount else 0.0, share)
 
 
 def _loan_to_value(problem: Problem, solution: Solution, drawn: Drawn) -> Iterator[Violation]:
     debt = sum(source.amount for _, source in drawn)
-    yield from _at_most("ltv", debt / problem.value, problem.max_ltv)
-    yield from _reported("ltv", solution.ltv, debt / problem.value)
-    yield from _reported("debt_yield", solution.debt_yield, problem.noi_annual / debt if debt else None)
+    yield from at_most("ltv", debt / problem.value, problem.max_ltv)
+    yield from reported("ltv", solution.ltv, debt / problem.value)
+    yield from reported("debt_yield", solution.debt_yield, problem.noi_annual / debt if debt else None)
     for tranche, source in drawn:
         ahead = sum(other.amount for offer, other in drawn if offer.seniority <= tranche.seniority) / problem.value
-        yield from _reported(f"cumulative_ltv:{tranche.id}", source.cumulative_ltv, ahead)
+        yield from reported(f"cumulative_ltv:{tranche.id}", source.cumulative_ltv, ahead)
         if tranche.max_ltv is not None:
-            yield from _at_most(f"ltv:{tranche.id}", ahead, tranche.max_ltv)
+            yield from at_most(f"ltv:{tranche.id}", ahead, tranche.max_ltv)
 
 
 def _service(problem: Problem, scenario: Scenario, drawn: Drawn) -> float:
@@ -160,9 +136,9 @@ def _cover(problem: Problem, solution: Solution, drawn: Drawn) -> Iterator[Viola
 
 def _ratio(problem: Problem, solution: Solution, name: str, income: float, service: float) -> Iterator[Violation]:
     ratio = income / service if service > 0 else None
-    yield from _reported(f"dscr:{name}", solution.dscr.get(name), ratio)
+    yield from reported(f"dscr:{name}", solution.dscr.get(name), ratio)
     if ratio is not None and (name == EXPECTED) == (problem.dscr_scope is DscrScope.EXPECTED):
-        yield from _at_least(f"dscr:{name}", ratio, problem.min_dscr)
+        yield from at_least(f"dscr:{name}", ratio, problem.min_dscr)
 
 
 def _cost(problem: Problem, solution: Solution, drawn: Drawn) -> Iterator[Violation]:
@@ -178,10 +154,10 @@ def _cost(problem: Problem, solution: Solution, drawn: Drawn) -> Iterator[Violat
         premium = problem.hedge.premium_rate * source.hedged if problem.hedge else 0.0
         cost += interest + (tranche.fee_rate * source.amount + premium) / tranche.term_years
         mean = interest / source.amount if source.amount else 0.0
-        yield from _reported(f"rate_expected:{tranche.id}", source.rate_expected, mean)
-    yield from _reported("annual_cost", solution.annual_cost, cost)
+        yield from reported(f"rate_expected:{tranche.id}", source.rate_expected, mean)
+    yield from reported("annual_cost", solution.annual_cost, cost)
     total = problem.cost + sum(_extras(problem, drawn))
-    yield from _reported("weighted_cost_of_capital", solution.weighted_cost_of_capital, cost / total)
+    yield from reported("weighted_cost_of_capital", solution.weighted_cost_of_capital, cost / total)
 
 
 def _repayment(problem: Problem, solution: Solution, drawn: Drawn) -> Iterator[Violation]:
@@ -197,7 +173,7 @@ def _repayment(problem: Problem, solution: Solution, drawn: Drawn) -> Iterator[V
 def _plan(problem: Problem, tranche: Tranche, source: Source, plan: Amortization) -> Iterator[Violation]:
     """Walk the months one by one: interest on what is owed, the rest of the level payment repays."""
     name = f"amortization:{tranche.id}"
-    yield from _reported(name, plan.rate, source.rate_expected)
+    yield from reported(name, plan.rate, source.rate_expected)
     years = tranche.amortization_years
     payment = source.amount * service_factor(source.rate_expected, years) / MONTHS
     term = int(MONTHS * tranche.term_years + TOLERANCE)
@@ -213,6 +189,6 @@ def _plan(problem: Problem, tranche: Tranche, source: Source, plan: Amortization
             true = Payment(month=month, opening=owed, interest=interest, principal=principal, closing=owed - principal)
             for field in msgspec.structs.fields(Payment):
                 stated, right = getattr(plan.months[month - 1], field.name), getattr(true, field.name)
-                yield from _broken(f"{name}:{month}", abs(stated - right), source.amount, f"{field.name} is {right}.")
+                yield from broken(f"{name}:{month}", abs(stated - right), source.amount, f"{field.name} is {right}.")
         owed -= principal
-    yield from _broken(f"{name}:balloon", abs(plan.balloon - owed), source.amount, f"It should be {owed:,.2f}.")
+    yield from broken(f"{name}:balloon", abs(plan.balloon - owed), source.amount, f"It should be {owed:,.2f}.")

@@ -3,21 +3,13 @@
 from solvers.explain import ConstraintReport, DualKind, Explanation, Repair
 from solvers.kinds.debt_stack.fields import Field
 from solvers.kinds.debt_stack.problem import EXPECTED, Problem, Solution
+from solvers.plain_words import listed, money
 from solvers.report import Unit
 
 _PER = 1000
 """Money for which a price is quoted."""
 _MOST_SENTENCES = 6
 _SUGGESTIONS = 3
-
-
-def money(amount: float, currency: str) -> str:
-    """Write an amount: whole from 1,000 on, with cents below.
-
-    >>> money(36.8, "EUR"), money(-30000, "EUR")
-    ('36.80 EUR', '-30,000 EUR')
-    """
-    return f"{amount:,.0f} {currency}" if abs(amount) >= _PER else f"{amount:,.2f} {currency}"
 
 
 def value_in_words(problem: Problem, field: Field, value: float) -> str:
@@ -45,9 +37,8 @@ def of_funding(problem: Problem, solution: Solution, fields: list[Field], why: E
 
 def of_conflict(opposed: list[Field], repairs: list[Repair]) -> list[str]:
     """Say what can't hold together, and what would."""
-    names = [field.label for field in opposed]
-    listed = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
-    sentences = [f"No funding meets all limits. These can't hold together: {listed}."] if names else []
+    names = listed([field.label for field in opposed])
+    sentences = [f"No funding meets all limits. These can't hold together: {names}."] if names else []
     return sentences + [f"It works with one change: {repair.label}." for repair in repairs]
 
 

@@ -11,6 +11,7 @@ import click
 
 from deploy.terminal.commands import COMMANDS
 from deploy.terminal.console import complain, console, print_json
+from deploy.terminal.questions import QUESTIONS
 from milpa.errors import MilpaError, TransientError, UsageError
 
 REFUSED, AWAY, OURS, INTERRUPTED = 2, 3, 4, 130
@@ -121,5 +122,5 @@ def check(as_json: bool) -> None:
         sys.exit(OURS)
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, *QUESTIONS):
     cli.add_command(command)

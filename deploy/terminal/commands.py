@@ -52,7 +52,7 @@ def submit(
     from deploy.terminal.asking import read_problem
 
     example, out, files = more.pop("example"), more.pop("out"), more.pop("files")
-    with _client() as client:
+    with connect() as client:
         asked = read_problem(client, client.kind(kind), words, settings, example=example)
         if check:
             _show_check(client, kind, asked.problem, asked.rows, as_json=as_json)
@@ -73,7 +73,7 @@ def submit(
 @json_option
 def watch(job: str, out: Path | None, as_json: bool) -> None:
     """Follow JOB to its end, and show what came out. Exit code 1: it failed or was cancelled."""
-    with _client() as client:
+    with connect() as client:
         _see_through(client, client.job(job), out, as_json=as_json, download=out is not None)
 
 
@@ -88,7 +88,7 @@ def jobs(as_json: bool, **filters: Any) -> None:
     """List the newest jobs."""
     from deploy.terminal import show
 
-    with _client() as client:
+    with connect() as client:
         found = client.jobs(**filters)
     if as_json:
         print_json(found)
@@ -106,7 +106,7 @@ def kinds(kind: str | None, as_json: bool) -> None:
     from deploy.terminal import show
     from deploy.terminal.fields import fields_of
 
-    with _client() as client:
+    with connect() as client:
         if kind is None:
             listed = client.kinds()
             print_json(listed) if as_json else show.kinds(listed, console())
@@ -127,7 +127,7 @@ def files(job: str, make: str, out: Path | None, as_json: bool) -> None:
     """List the files of JOB; download them with --out; make more with --make."""
     from deploy.terminal import show
 
-    with _client() as client:
+    with connect() as client:
         if make:
             client.make_files(job, _formats(make))
             _await_files(client, job, _formats(make))
@@ -144,7 +144,7 @@ def files(job: str, make: str, out: Path | None, as_json: bool) -> None:
 @json_option
 def stop(job: str, as_json: bool) -> None:
     """End JOB now and keep the best found."""
-    with _client() as client:
+    with connect() as client:
         _show_state(client.stop(job), as_json=as_json)
 
 
@@ -153,7 +153,7 @@ def stop(job: str, as_json: bool) -> None:
 @json_option
 def cancel(job: str, as_json: bool) -> None:
     """End JOB now and keep nothing."""
-    with _client() as client:
+    with connect() as client:
         _show_state(client.cancel(job), as_json=as_json)
 
 
@@ -162,7 +162,7 @@ def cancel(job: str, as_json: bool) -> None:
 @json_option
 def retry(job: str, as_json: bool) -> None:
     """Submit the input of JOB, failed or cancelled, again."""
-    with _client() as client:
+    with connect() as client:
         _show_state(client.retry(job), as_json=as_json)
 
 
@@ -170,14 +170,15 @@ def retry(job: str, as_json: bool) -> None:
 @click.argument("job")
 def log(job: str) -> None:
     """Print the solver's log of JOB."""
-    with _client() as client:
+    with connect() as client:
         click.echo(client.log(job))
 
 
 COMMANDS = (submit, watch, jobs, kinds, files, stop, cancel, retry, log)
 
 
-def _client() -> "Client":
+def connect() -> "Client":
+    """Return a client of the Milpa that the environment or this folder names."""
     from milpa.client import Client
 
     return Client(retries=_RETRIES)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from deploy.terminal.fields import Field
+from deploy.terminal.fields import Field, fields_of
 from deploy.terminal.numbers import figure, number, size
 from milpa.jobs import Job, JobFile, JobState
 
@@ -125,6 +125,16 @@ def kind(kind: "KindDetail", fields: Sequence[Field], console: Console) -> None:
             default = "[bold]required[/]" if field.required else escape(str(_plain(field.default)))
             listed.add_row(option, takes, default, escape(field.description))
     console.print(listed)
+    _questions(kind, console)
+
+
+def _questions(kind: "KindDetail", console: Console) -> None:
+    """Print what can be asked of an answer of the kind."""
+    if kind.force_schema is not None:
+        forced = " ".join(f"{name}=…" for name in fields_of(kind.force_schema))
+        console.print(f"[bold]milpa why-not[/] JOB {escape(forced)}", highlight=False)
+    for field in kind.frontier:
+        console.print(f"[bold]milpa frontier[/] JOB {field['name']}  [dim]{escape(field['label'])}[/]", highlight=False)
 
 
 def files(found: Sequence[JobFile], console: Console) -> None:

@@ -216,7 +216,6 @@ class Solver:
             highspy.Highs.resetGlobalScheduler(True)
         _threads_in_use.count = threads
         self._option("output_flag", logger.isEnabledFor(logging.INFO) and not isinstance(self.progress, Silent))
-        self._option("log_to_console", False)
         self._option("threads", threads)
         self._option("random_seed", limits.seed % 2**31)
         self._option("mip_rel_gap", limits.relative_gap)
@@ -242,16 +241,10 @@ class Solver:
             interrupt.subscribe(self._on_interrupt)
         highs.cbMipImprovingSolution.subscribe(self._on_incumbent)
         highs.cbMipLogging.subscribe(self._on_incumbent)
-        if logger.isEnabledFor(logging.INFO):
-            highs.cbLogging.subscribe(self._on_log)
 
     def _on_interrupt(self, event: Any) -> None:
         if self.progress.stop_requested():
             event.interrupt()
-
-    def _on_log(self, event: Any) -> None:
-        if not isinstance(self.progress, Silent):
-            logger.info(event.message.rstrip())
 
     def _on_incumbent(self, event: Any) -> None:
         found, bound = event.data_out.mip_primal_bound, event.data_out.mip_dual_bound

@@ -43,7 +43,7 @@ GUARDS = (
 
 def upgrade() -> None:
     for role in ROLES:
-        op.execute(f"DO $$ BEGIN {role}; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+        op.execute(f"DO $$ BEGIN {role}; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$")
     create_tables()
     for statement in (*PRIVILEGES, *GUARDS):
         op.execute(statement)

@@ -20,7 +20,6 @@ from api.submissions import LINE_LENGTH
 from solvers.decode import decode
 from solvers.issues import Issue
 from solvers.kind import Sense, SweptField
-from solvers.registry import all_kinds
 from solvers.report import Unit
 from storage.rows import JobFilter, JobRow
 
@@ -98,25 +97,29 @@ async def ask_frontier(request: AnyRequest, job_id: FromPath[UUID]) -> Response[
 
 
 def _changes(parent: Parent, asked: FrontierRequest) -> list[Change]:
-    field = _field(parent, asked.against)
-    problem = msgspec.json.decode(parent.problem, type=parent.kind.problem)
+    kind, field = parent.kind, _field(parent, asked.against)
+    problem = msgspec.json.decode(parent.problem, type=kind.problem)
     first, last = _ends(parent, problem, field, asked)
-    values = _values(first, last, asked.points, whole=field.whole)
-    middle = (first + last) / 2
+    question = SweepQuestion(
+        against=field.name,
+        label=field.label,
+        unit=field.unit,
+        better=field.better,
+        sense=kind.sense if kind.sense_of is None else kind.sense_of(problem),
+        value=first,
+    )
     return [
         Change(
             patch={field.name: value} if field.patch is None else field.patch(problem, value),
-            at="/from" if value <= middle else "/to",
+            at="/from" if value <= (first + last) / 2 else "/to",
             name=f"{field.label} {value:,.{_DIGITS}g}"[:LINE_LENGTH],
-            question=msgspec.json.encode(
-                SweepQuestion(against=field.name, label=field.label, unit=field.unit, better=field.better, value=value)
-            ),
+            question=msgspec.json.encode(msgspec.structs.replace(question, value=value)),
         )
-        for value in values
+        for value in _values(first, last, asked.points, whole=field.whole)
     ]
 
 
-def _field(parent: Parent, name: str) -> SweptField[Any, Any]:
+def _field(parent: Parent, name: str) -> SweptField[Any]:
     fields = {field.name: field for field in parent.kind.frontier}
     if name in fields:
         return fields[name]
@@ -125,7 +128,7 @@ def _field(parent: Parent, name: str) -> SweptField[Any, Any]:
     raise invalid([Issue(code="bad_value", pointer="/against", message=message)])
 
 
-def _ends(parent: Parent, problem: Any, field: SweptField[Any, Any], asked: FrontierRequest) -> tuple[float, float]:
+def _ends(parent: Parent, problem: Any, field: SweptField[Any], asked: FrontierRequest) -> tuple[float, float]:
     first, last = asked.from_, asked.to
     if first is None or last is None:
         span = field.span(problem, _solution(parent))
@@ -182,12 +185,11 @@ async def show_frontier(request: AnyRequest, batch_id: FromPath[UUID]) -> Respon
 
 def _frontier(batch_id: UUID, asked: list[tuple[JobRow, SweepQuestion]]) -> Frontier:
     row, question = asked[0]
-    sense = all_kinds()[row.kind].sense
     points = [
         Point(value=asked.value, objective=row.objective, state=row.state, outcome=row.outcome, job_id=row.id)
         for row, asked in sorted(asked, key=lambda pair: pair[1].value)
     ]
-    points = mark_dominated(points, question.better, sense)
+    points = mark_dominated(points, question.better, question.sense)
     return Frontier(
         batch_id=batch_id,
         parent_id=row.parent_id,
@@ -196,7 +198,7 @@ def _frontier(batch_id: UUID, asked: list[tuple[JobRow, SweepQuestion]]) -> Fron
         label=question.label,
         unit=question.unit,
         better=question.better,
-        sense=sense,
+        sense=question.sense,
         points=points,
         chart=frontier_chart(points, question.label, question.unit),
     )

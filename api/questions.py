@@ -25,12 +25,13 @@ class ForceQuestion(Question, frozen=True, kw_only=True, tag="why-not"):
 
 
 class SweepQuestion(Question, frozen=True, kw_only=True, tag="frontier"):
-    """One point of a frontier: the field and its value, with what the kind said of the field then."""
+    """One point of a frontier: the field and its value, with what the kind said of the field and the problem then."""
 
     against: str
     label: str
     unit: Unit
     better: Sense
+    sense: Sense
     value: float
 
 

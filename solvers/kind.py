@@ -72,7 +72,7 @@ class WhyNot(msgspec.Struct, Generic[P, F], frozen=True, kw_only=True):
     forced: Callable[[P, F], Forced]
 
 
-class SweptField(msgspec.Struct, Generic[P, S], frozen=True, kw_only=True):
+class SweptField(msgspec.Struct, Generic[P], frozen=True, kw_only=True):
     """A limit of the problem against which a frontier can be drawn: solved at several values, all else as given.
 
     name: the field. better: which way the limit costs the objective and pleases its owner: MINIMIZE for a cap such as
@@ -85,7 +85,7 @@ class SweptField(msgspec.Struct, Generic[P, S], frozen=True, kw_only=True):
     label: str
     unit: Unit
     better: Sense
-    span: Callable[[P, S | None], tuple[float, float] | None]
+    span: Callable[[P, Any], tuple[float, float] | None]
     whole: bool = False
     patch: Callable[[P, float], dict[str, Any]] | None = None
 
@@ -94,8 +94,9 @@ class JobKind(msgspec.Struct, Generic[P, S], frozen=True, kw_only=True, dict=Tru
     """A kind of job: its words, its types, and where its thinking is.
 
     package: `__name__` of the kind's folder; `model.py` and `verify.py` there are imported when a solve starts, never
-    before. main_table: the field of the problem whose rows people keep in spreadsheets, or None. why_not, frontier:
-    what can be asked of an answer beside what-if and compare, which every kind has.
+    before. sense_of: the sense of one problem, where the problem decides it. main_table: the field of the problem whose
+    rows people keep in spreadsheets, or None. why_not, frontier: what can be asked of an answer beside what-if and
+    compare, which every kind has.
     """
 
     name: str
@@ -110,8 +111,9 @@ class JobKind(msgspec.Struct, Generic[P, S], frozen=True, kw_only=True, dict=Tru
     check: Callable[[P], list[Issue]]
     describe: Callable[[P, SolveResult[S]], Report]
     main_table: str | None = None
+    sense_of: Callable[[P], Sense] | None = None
     why_not: WhyNot[P, Any] | None = None
-    frontier: tuple[SweptField[P, S], ...] = ()
+    frontier: tuple[SweptField[P], ...] = ()
 
     @cached_property
     def solve(self) -> Solve:

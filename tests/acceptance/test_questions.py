@@ -78,10 +78,10 @@ def test_why_not_has_a_price_and_what_stands_against_it(client: Client) -> None:
     found = client.why_not(job, {"deal_id": "D"})
     assert found.price == pytest.approx(7_000 - 9_400)
     assert (found.breaks, found.job.outcome) == ([], "optimal")
-    whole = solved(client, "deal-picker", {**WORKED, "mode": "whole", "must_include": ["A"], "budget": 70_000})
-    impossible = client.why_not(whole, {"deal_id": "C"})
+    whole = solved(client, "deal-picker", {**WORKED, "mode": "whole", "must_include": ["A"], "budget": 90_000})
+    impossible = client.why_not(whole, {"deal_id": "B"})
     assert impossible.price is None
-    assert set(impossible.breaks) == {"budget", "must_include:A", "must_include:C"}
+    assert set(impossible.breaks) == {"budget", "must_include:A", "must_include:B"}
     with pytest.raises(RefusedError) as refusal:
         client.why_not(job, {"deal_id": "nowhere"})
     assert [issue.pointer for issue in refusal.value.issues] == ["/force/deal_id"]

@@ -48,10 +48,8 @@ async def test_an_address_that_is_none(http: httpx.AsyncClient) -> None:
 async def test_what_is_not_built_is_not_there(http: httpx.AsyncClient) -> None:
     job = (await http.post(SUBMIT, json=body())).json()
     for method, path in (
-        ("POST", f"/v1/jobs/{job['id']}/what-if"),
-        ("POST", f"/v1/jobs/{job['id']}/frontier"),
-        ("POST", f"/v1/jobs/{job['id']}/why-not"),
-        ("GET", "/v1/jobs/compare"),
+        ("POST", f"/v1/jobs/{job['id']}/accept"),
+        ("POST", f"/v1/jobs/{job['id']}/apply"),
         ("GET", "/v1/webhooks"),
         ("GET", "/v1/schedules"),
         ("GET", "/v1/api-keys"),

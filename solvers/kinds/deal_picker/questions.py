@@ -38,7 +38,7 @@ def _budgets(problem: Problem, _: Solution | None) -> tuple[float, float]:
 
 
 WHY_NOT = WhyNot(force=Force, forced=forced)
-FRONTIER: tuple[SweptField[Problem, Solution], ...] = (
+FRONTIER = (
     SweptField(name="max_risk", label="Risk limit", unit=Unit.NUMBER, better=Sense.MINIMIZE, span=_risks),
     SweptField(name="budget", label="Budget", unit=Unit.MONEY, better=Sense.MINIMIZE, span=_budgets),
 )

@@ -31,7 +31,7 @@ def _ltvs(problem: Problem, _: Solution | None) -> tuple[float, float]:
 
 
 WHY_NOT = WhyNot(force=Force, forced=forced)
-FRONTIER: tuple[SweptField[Problem, Solution], ...] = (
+FRONTIER = (
     SweptField(name="min_dscr", label="Least debt service cover", unit=Unit.RATIO, better=Sense.MAXIMIZE, span=_covers),
     SweptField(name="max_ltv", label="Most loan to value", unit=Unit.SHARE, better=Sense.MINIMIZE, span=_ltvs),
 )

@@ -53,7 +53,7 @@ def _budget_span(problem: Problem, _: Solution | None) -> tuple[float, float] | 
 
 WHY_NOT: WhyNot[Problem, Force] = WhyNot(force=Force, forced=forced)
 
-FRONTIER: tuple[SweptField[Problem, Solution], ...] = (
+FRONTIER: tuple[SweptField[Problem], ...] = (
     SweptField(
         name="min_wault_years",
         label="Least mean lease term",

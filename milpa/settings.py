@@ -85,10 +85,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retention_days: float = 30.0
 
     # Webhooks
-    webhook_retry_seconds: tuple[float, ...] = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
-    """Pause before each attempt at a delivery; after the last one it is given up."""
+    webhook_retry_seconds: tuple[float, ...] = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
+    """Pauses after failed attempts at a delivery. The first attempt is made at once; after the last it is given up."""
     webhook_jitter: float = 0.2
-    """Share of each pause that is left to chance, so that what failed together does not come back together."""
+    """Pauses are longer by up to this share, at random, so that what failed together does not come back together."""
     webhook_timeout_seconds: float = 15.0
     webhook_failing_days: float = 5.0
     """An endpoint that has only failed for so long is disabled."""

@@ -70,13 +70,17 @@ class Sweeper:
             log.warning("rings_lost", count=lost)
 
     async def prune(self) -> None:
-        """Drop payloads and files of jobs that ended long ago, bite by bite."""
+        """Drop payloads and files of jobs that ended long ago, and the log of webhooks, bite by bite."""
         while True:
             async with self._database.fleet() as fleet:
                 pruned = await fleet.jobs.prune(self._settings.retention_days)
             if not pruned.jobs:
-                return
+                break
             await self._objects.delete(pruned.object_keys)
+        while True:
+            async with self._database.fleet() as fleet:
+                if not await fleet.deliveries.prune(self._settings.retention_days):
+                    return
 
     async def collect_orphans(self) -> None:
         """Delete objects that no row names: what attempts uploaded before they lost their lease."""

@@ -183,8 +183,16 @@ async def fill(database: Database, tenant: UUID) -> None:
     """Put at least one row of the tenant into every table."""
     from storage.rows import Idempotency, Role
     from storage.schedule_rows import NewSchedule
+    from storage.webhook_rows import Attempted, NewEndpoint
 
+    async with database.transaction(tenant) as tx:
+        await tx.webhooks.create(NewEndpoint(url="https://example.org/"))
     job = await succeeded(database, tenant, files=["xlsx"])
+    async with database.fleet() as fleet:
+        refs = await fleet.deliveries.take(1, each=1, lease_seconds=30)
+    for ref in refs:
+        async with database.transaction(ref.tenant_id) as tx:
+            await tx.deliveries.record(ref, Attempted(delivered=True, seconds=0.1, status=200))
     async with database.transaction(tenant) as tx:
         await tx.files.request(job.id, ["pdf"])
         await tx.jobs.submit_batch("night", [new_job()], idempotency=Idempotency(str(new_id()), b"hash"))

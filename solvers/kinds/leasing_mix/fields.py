@@ -34,6 +34,8 @@ _SORTS = {
     "max_leases": _Sort(1, inf, 1, Unit.WHOLE),
     "min_leases": _Sort(-1, 0.0, 1, Unit.WHOLE),
 }
+_SOME = 0.01
+"""Of the most that an amount could do: a typical size where the limit is less, or nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +81,9 @@ class Field:
     @property
     def size(self) -> float:
         """A typical size of the field, > 0."""
-        return 1.0 if self.unit in {Unit.SHARE, Unit.YEARS} else max(1.0, self.limit)
+        if self.unit in {Unit.SHARE, Unit.YEARS}:
+            return 1.0
+        return max(1.0, self.limit, _SOME * self.enough if self.unit is Unit.MONEY else 0.0)
 
     @property
     def looser(self) -> float:

@@ -73,9 +73,14 @@ class Model:
         return ClaimRef(self.tenant, job, self.attempt - stale)
 
     def ready_for(self) -> tuple[str, ...]:
+        """Verbs that change something now."""
         if self.state is not JobState.RUNNING:
             return ("claim",)
-        return ("heartbeat", "succeed", *GIVE_BACK, *GIVE_BACK) if self.alive else ("rescue", "rescue", *VERBS[1:7])
+        if not self.alive:
+            return ("rescue", "rescue", *VERBS[1:7])
+        if self.stop or self.cancel:
+            return ("heartbeat", "succeed", "succeed", "fail", *GIVE_BACK)
+        return ("heartbeat", "succeed", "stop", "cancel", *GIVE_BACK, *GIVE_BACK)
 
     def held(self, stale: int) -> bool:
         return self.state is JobState.RUNNING and self.alive and not stale
@@ -180,15 +185,19 @@ class JobsMachine(RuleBasedStateMachine):
             assert (model.state, model.rung, model.dispatch_no) == (JobState.QUEUED, False, ring.dispatch_no)
             assert (model.tenant, model.priority) == (ring.tenant_id, ring.priority)
             model.rung = True
-        self.check_depth()
+        self.check_depth(rung)
         return multiple(*rung)
 
-    def check_depth(self) -> None:
-        """No queue too deep, no tenant over its cap, and nobody waits who could be rung."""
+    def check_depth(self, rung: list[Ring]) -> None:
+        """No queue was rung too deep, no tenant over its cap, and nobody waits who could be rung."""
         outstanding = [model for model in self.models.values() if model.rung and not model.state.ended]
         depth = Counter(model.priority for model in outstanding)
         running = Counter(model.tenant for model in outstanding)
         caps = dict(zip(self.tenants, CAPS, strict=True))
+        for ring in rung:
+            cap = caps[ring.tenant_id]
+            assert depth[ring.priority] <= 2 * SLOTS[ring.priority]
+            assert cap is None or running[ring.tenant_id] <= cap
         for model in self.models.values():
             if model.state is JobState.QUEUED and not model.rung:
                 cap = caps[model.tenant]

@@ -20,6 +20,9 @@ from solvers.patches import ID, apply_patch
 from solvers.registry import AnyKind, all_kinds
 from storage.rows import JobRow, NewJob, SubmittedBatch
 
+MOST_BODIES = 16
+"""How many of the largest bodies the problems of all children may be together: they stand in memory at once."""
+
 
 class Parent(msgspec.Struct, frozen=True):
     """A job that has succeeded, with its problem and its result as they were kept."""
@@ -82,8 +85,14 @@ def refuse_without_answer(row: JobRow) -> None:
 async def read_children(
     parent: Parent, changes: Sequence[Change], options: Mapping[str, Any], settings: Settings
 ) -> list[NewJob]:
-    """Return the jobs to submit; options: those that differ from the parent's. 422 with every issue of all of them."""
+    """Return the jobs to submit; options: those that differ from the parent's.
+
+    422 with every issue of all of them; 413 when their problems are too large to be made at once.
+    """
     size = len(parent.problem) * len(changes)
+    if len(changes) > 1 and size > MOST_BODIES * settings.max_body_bytes:
+        fewer = max(1, MOST_BODIES * settings.max_body_bytes // len(parent.problem))
+        raise ProblemError(413, "question-too-large", f"The problem is large: ask for {fewer} at once at most.")
     return await off_loop(size, lambda: _read(parent, changes, options, settings))
 
 

@@ -64,7 +64,7 @@ def comparison(found: "Comparison", console: Console) -> None:
         if fact.headline:
             cells = [
                 figure(value, fact.unit, found.currency)
-                + ("" if index == base or difference is None else f"\n[dim]{signed(difference)} {_share(share)}[/]")
+                + ("" if index == base else _difference(difference, share, fact.unit))
                 for index, (value, difference, share) in enumerate(
                     zip(fact.values, fact.differences, fact.relative_differences, strict=True)
                 )
@@ -80,6 +80,14 @@ def comparison(found: "Comparison", console: Console) -> None:
             console.print(f"[bold]{name}[/] {escape(words)}", highlight=False)
         if (one.changes_total or 0) > _MOST_CHANGES:
             console.print(f"[bold]{name}[/] … {one.changes_total:,} changes in all", highlight=False)
+
+
+def _difference(difference: float | None, share: float | None, unit: str) -> str:
+    if difference is None:
+        return ""
+    plus = "+" if difference > 0 else ""
+    relative = f" ({_share(share)})" if share is not None else ""
+    return f"\n[dim]{plus}{figure(difference, unit)}{relative}[/]"
 
 
 def frontier(found: "Frontier", console: Console) -> None:

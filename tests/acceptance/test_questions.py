@@ -130,7 +130,7 @@ def test_the_command_line_asks_all_four(up: Up, client: Client) -> None:
     child = json.loads(up.milpa("what-if", job, "--case", "Less", '{"budget": 90000}', "--json"))["jobs"][0]["id"]
     said = up.milpa("compare", job, child)
     assert "/budget: 100000.0 → 90000" in said
-    assert "-800 -8.5 %" in said
+    assert "-800 (-8.5 %)" in said
     said = up.milpa("frontier", job, "max_risk", "--points", "3", "--from", "1", "--to", "3")
     assert len([line for line in said.splitlines() if "█" in line]) == 3
     assert "max_risk" in up.milpa("kinds", "deal-picker")

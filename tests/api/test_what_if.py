@@ -9,7 +9,7 @@ import pytest
 from storage.rows import Role
 from tests.api.asking import issues_of, problem_of, succeeded
 from tests.api.conftest import NewKey, client
-from tests.api.deals import SUBMIT, body
+from tests.api.deals import SUBMIT, body, deal, problem
 from tests.api.jobs import RESULT, JobDriver
 
 CASES = [
@@ -165,6 +165,14 @@ async def test_who_may_ask_about_what(
     app = http._transport.app  # type: ignore[attr-defined]
     async with client(app, await new_key(driver.tenant, Role.VIEWER)) as viewer:
         assert (await viewer.post(f"/v1/jobs/{job}/{question}", json=asked)).status_code == 403
+
+
+async def test_a_large_problem_takes_fewer_cases_at_once(small_http: httpx.AsyncClient, driver: JobDriver) -> None:
+    deals = [deal(id=f"deal-{number}") for number in range(180)]
+    parent = await succeeded(small_http, driver, problem=problem(deals=deals))
+    many = await ask(small_http, parent, [{"patch": {"budget": 5}}] * 20)
+    assert (many.status_code, many.json()["type"]) == (413, "/problems/question-too-large")
+    assert (await ask(small_http, parent, [{"patch": {"budget": 5}}] * 5)).status_code == 202
 
 
 async def test_a_what_if_is_asked_once_for_one_key(http: httpx.AsyncClient, driver: JobDriver) -> None:

@@ -16,7 +16,7 @@ from api.payloads import ChartSpec
 from api.problem_details import ProblemError, invalid, not_found
 from api.questions import SweepQuestion, question_of
 from api.services import services_of
-from api.submissions import LINE_LENGTH
+from api.submissions import LINE_LENGTH, off_loop
 from solvers.decode import decode
 from solvers.issues import Issue
 from solvers.kind import Sense, SweptField
@@ -91,8 +91,9 @@ async def ask_frontier(request: AnyRequest, job_id: FromPath[UUID]) -> Response[
     if decoded.value is None:
         raise invalid(decoded.issues, decoded.total)
     parent = await find_parent(request, job_id)
-    changes = _changes(parent, decoded.value)
-    jobs = await read_children(parent, changes, decoded.value.options, settings)
+    asked = decoded.value
+    changes = await off_loop(len(parent.problem), lambda: _changes(parent, asked))
+    jobs = await read_children(parent, changes, asked.options, settings)
     return await submit_children(request, parent, f"Frontier: {parent.label}", jobs, frontier="frontier")
 
 

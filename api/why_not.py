@@ -17,7 +17,7 @@ from api.problem_details import ProblemError, invalid, not_found
 from api.queries import idempotency_key, preferred_wait
 from api.questions import ForceQuestion, question_of
 from api.services import services_of
-from api.submissions import Line, idempotency_of
+from api.submissions import Line, idempotency_of, off_loop
 from milpa.jobs import Job, JobState
 from milpa.settings import Settings
 from solvers.decode import decode
@@ -96,7 +96,7 @@ async def ask_why_not(request: AnyRequest, job_id: FromPath[UUID]) -> Response[b
 
 
 async def _child(parent: Parent, asked: WhyNotRequest, settings: Settings) -> NewJob:
-    forced, force = _forced(parent, bytes(asked.force), settings)
+    forced, force = await off_loop(len(parent.problem), lambda: _forced(parent, bytes(asked.force), settings))
     question = ForceQuestion(force=force, lifted=forced.lifted, parent_objective=parent.row.objective)
     change = Change(
         patch=forced.patch,

@@ -99,6 +99,28 @@ async def test_answers_are_what_the_document_says(http: httpx.AsyncClient, drive
     fits(await http.get(f"/v1/batches/{batch.json()['id']}"), "/v1/batches/{batch_id}")
 
 
+async def test_questions_and_answers_are_what_the_document_says(http: httpx.AsyncClient, driver: JobDriver) -> None:
+    job = (await http.post(SUBMIT, json=body())).json()["id"]
+    await driver.succeed(job)
+    path = f"/v1/jobs/{job}"
+    asked = {"cases": [{"name": "More", "patch": {"budget": 110_000}}], "options": {"seed": 1}}
+    fits(await http.post(f"{path}/what-if", json=asked), "/v1/jobs/{job_id}/what-if", "post")
+    fits(await http.post(f"{path}/what-if", json={}), "/v1/jobs/{job_id}/what-if", "post")
+    forced = await http.post(f"{path}/why-not", json={"force": {"deal_id": "D"}})
+    fits(forced, "/v1/jobs/{job_id}/why-not", "post")
+    child = forced.json()["id"]
+    fits(await http.get(f"/v1/jobs/{child}/why-not"), "/v1/jobs/{job_id}/why-not")
+    await driver.succeed(child)
+    fits(await http.get(f"/v1/jobs/{child}/why-not"), "/v1/jobs/{job_id}/why-not")
+    fits(await http.get(f"/v1/jobs/compare?ids={job},{child}"), "/v1/jobs/compare")
+    fits(await http.get("/v1/jobs/compare"), "/v1/jobs/compare")
+    curve = await http.post(f"{path}/frontier", json={"against": "budget", "points": 2})
+    fits(curve, "/v1/jobs/{job_id}/frontier", "post")
+    for point in curve.json()["jobs"]:
+        await driver.succeed(point["id"])
+    fits(await http.get(curve.json()["links"]["frontier"]), "/v1/batches/{batch_id}/frontier")
+
+
 @pytest.mark.parametrize("path", ["/openapi.json"])
 async def test_the_service_shows_its_document(http: httpx.AsyncClient, path: str) -> None:
     assert (await http.get(path)).json() == DOCUMENT

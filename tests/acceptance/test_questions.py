@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from milpa import Client
+from milpa import AsyncClient, Client
 from milpa.client import RefusedError
 from milpa.jobs import Job
 from solvers.kind import JobKind, Sense
@@ -119,6 +119,18 @@ def test_jobs_are_compared_with_what_changed(client: Client) -> None:
     facts = {fact.name: fact for fact in found.facts}
     assert facts["objective"].differences[1] == pytest.approx(800)
     assert found.jobs[1].changes == [{"pointer": "/budget", "before": 100_000, "after": 110_000}]
+
+
+async def test_the_asynchronous_client_asks_all_four(up: Up) -> None:
+    async with AsyncClient(up.url, up.key) as client:
+        job = await client.wait(await client.submit("deal-picker", WORKED))
+        (child,) = (await client.what_if(job, [{"patch": {"budget": 90_000}}])).jobs
+        assert (await client.wait(child)).objective == pytest.approx(8_600)
+        assert (await client.why_not(job, {"deal_id": "B"}, timeout=60)).breaks == []
+        curve = await client.frontier(job, "budget", points=3, first=80_000, last=120_000, timeout=60)
+        assert [point.objective for point in curve.points] == pytest.approx([7_800, 9_400, 11_000])
+        assert (await client.frontier_of(curve.batch_id)).points == curve.points
+        assert (await client.compare([job, child], baseline=child)).baseline == child.id
 
 
 def test_the_command_line_asks_all_four(up: Up, client: Client) -> None:

@@ -72,7 +72,7 @@ async def list_page(request: AnyRequest, query: JobsQuery) -> Response[bytes]:
         rows = await transaction.jobs.list(where, query.limit + 1, after)
     base = base_url(request)
     page, more = rows[: query.limit], len(rows) > query.limit
-    following = _next_address(request, base, services.cursors.sign(_cursor(page[-1], of))) if more else None
+    following = next_address(request, base, services.cursors.sign(_cursor(page[-1], of))) if more else None
     headers = {"Link": f'<{following}>; rel="next"'} if following else {}
     return answer(JobPage([show_job(row, base) for row in page], following), headers=headers)
 
@@ -86,7 +86,8 @@ def _list_hash(tenant: UUID, query: JobsQuery) -> bytes:
     return sha256(msgspec.json.encode((tenant, filters))).digest()[:8]
 
 
-def _next_address(request: AnyRequest, base: str, cursor: str) -> str:
+def next_address(request: AnyRequest, base: str, cursor: str) -> str:
+    """Return this request's address with another cursor."""
     pairs = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
     kept = [(name, value) for name, value in pairs if name != "cursor"]
     return f"{base}{request.scope['path']}?{urlencode([*kept, ('cursor', cursor)])}"

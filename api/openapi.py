@@ -37,6 +37,7 @@ _TAGS = {
     "Events": "What happens to jobs as it happens: server-sent events that resume where they were cut, or JSON.",
     "Files": "XLSX, CSV, PDF and PNG of a job's report.",
     "Batches": "Many jobs in one transaction.",
+    "Schedules": "Batches that start by the clocks of a place.",
     "Questions": "After the first answer: what if, why not, compare, frontier.",
     "Kinds": "What can be asked for: schemas, examples and tables to fill in.",
     "Service": "Who is asking, and how the service does.",
@@ -129,7 +130,8 @@ def _name_solutions(schemas: Schemas, kinds: list[AnyKind]) -> None:
     solution = {"anyOf": [*_of_kinds(KindPart.SOLUTION, kinds)["anyOf"], {"type": "null"}]}
     schemas.components["JobResult"]["properties"]["solution"] = solution
     items = [{"$ref": PREFIX + batch_item_type(kind).__name__} for kind in kinds]
-    schemas.components["BatchRequest"]["properties"]["jobs"]["items"] = {"anyOf": items}
+    for name in ("BatchRequest", "ScheduleRequest", "SchedulePatch"):
+        schemas.components[name]["properties"]["jobs"]["items"] = {"anyOf": items}
     forces = [{"$ref": PREFIX + name} for name in force_names(kinds)]
     schemas.components["WhyNotRequest"]["properties"]["force"] = {"anyOf": forces}
     for name in ("WhatIfRequest", "WhyNotRequest", "FrontierRequest"):

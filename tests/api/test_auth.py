@@ -1,3 +1,4 @@
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -57,7 +58,7 @@ def test_each_role_includes_the_one_before() -> None:
 
 
 def address(path: str) -> str:
-    return path.replace("{job_id}", str(new_id())).replace("{batch_id}", str(new_id())).replace("{kind}", "none")
+    return re.sub(r"\{\w+_id\}", lambda _: str(new_id()), path).replace("{kind}", "none")
 
 
 @pytest.mark.parametrize("key", [None, "mlp_000000000000_" + "0" * 64, "mlp_x", "eyJhbGciOiJub25lIn0.e30."])

@@ -99,6 +99,20 @@ async def test_answers_are_what_the_document_says(http: httpx.AsyncClient, drive
     fits(await http.get(f"/v1/batches/{batch.json()['id']}"), "/v1/batches/{batch_id}")
 
 
+async def test_answers_about_schedules_are_what_the_document_says(http: httpx.AsyncClient) -> None:
+    jobs = [{"kind": "deal-picker", **body()}]
+    given = {"name": "night", "cron": "0 2 * * *", "timezone": "Asia/Riyadh", "jobs": jobs}
+    schedule = await http.post("/v1/schedules", json=given)
+    fits(schedule, "/v1/schedules", "post")
+    fits(await http.post("/v1/schedules", json=given | {"cron": "never"}), "/v1/schedules", "post")
+    path = f"/v1/schedules/{schedule.json()['id']}"
+    fits(await http.patch(path, json={"name": "other"}), "/v1/schedules/{schedule_id}", "patch")
+    fits(await http.post(f"{path}/run"), "/v1/schedules/{schedule_id}/run", "post")
+    for part in ("", "/runs", "/jobs"):
+        fits(await http.get(path + part), "/v1/schedules/{schedule_id}" + part)
+    fits(await http.get("/v1/schedules"), "/v1/schedules")
+
+
 async def test_questions_and_answers_are_what_the_document_says(http: httpx.AsyncClient, driver: JobDriver) -> None:
     job = (await http.post(SUBMIT, json=body())).json()["id"]
     await driver.succeed(job)

@@ -1,0 +1,60 @@
+"""Pages of a list, newest first: the cursor is signed, and only fits the list it came from."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from hashlib import sha256
+from typing import Annotated, Protocol, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from api.bodies import AnyRequest
+from api.links import base_url
+from api.listing import Cursor, next_address
+from api.queries import bad_parameter, described
+from api.services import services_of
+
+
+class Row(Protocol):
+    """What a page is made of."""
+
+    @property
+    def id(self) -> UUID:
+        """Its id."""
+
+    @property
+    def created_at(self) -> datetime:
+        """When it was made."""
+
+
+R = TypeVar("R", bound=Row)
+
+
+class PageQuery(msgspec.Struct, frozen=True):
+    """Which page of a list."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=200), described("How many at most.")] = 50
+    cursor: Annotated[str, described("From `next`.")] | None = None
+
+
+def page_start(request: AnyRequest, query: PageQuery) -> tuple[datetime, UUID] | None:
+    """Return the row that the page comes after; None: it is the first page. A cursor of another list is 422."""
+    if query.cursor is None:
+        return None
+    cursor = services_of(request).cursors.open(query.cursor, Cursor)
+    if cursor is None or cursor.of != _list_hash(request):
+        raise bad_parameter("cursor", "This cursor was not made for this list.", "bad_cursor")
+    return cursor.created_at, cursor.job_id
+
+
+def page_of(request: AnyRequest, query: PageQuery, rows: Sequence[R]) -> tuple[Sequence[R], str | None]:
+    """Return the page of `limit` rows, and the next one's address; rows: one more than the page, if there are."""
+    page = rows[: query.limit]
+    if len(rows) <= query.limit:
+        return page, None
+    cursor = Cursor(page[-1].created_at, page[-1].id, _list_hash(request))
+    return page, next_address(request, base_url(request), services_of(request).cursors.sign(cursor))
+
+
+def _list_hash(request: AnyRequest) -> bytes:
+    return sha256(msgspec.json.encode((request.user.tenant, request.scope["path"]))).digest()[:8]

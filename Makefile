@@ -25,7 +25,7 @@ up: $(STAMP) ## Start Milpa on this machine: http://127.0.0.1:8080
 	@$(BIN)/milpa up
 
 test: $(STAMP) ## Run all tests against real PostgreSQL and Redis
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: $(STAMP) ## Style, types and the contracts of the house
 	@$(BIN)/ruff check .

@@ -65,6 +65,7 @@ def wrong_with(url: str, ports: Sequence[int], *, private_targets: bool) -> str 
     except (httpx.InvalidURL, UnicodeError, ValueError):
         return "This is not a URL."
     rules = (
+        (not any(character.isspace() for character in url), "An address has no spaces in it."),
         (parsed.scheme in {"http", "https"} and parsed.host, "An address starts with https:// or http:// and a host."),
         (not parsed.userinfo, "An address has no user name or password in it."),
         (not ports or port_of(parsed) in ports, f"The port is one of {', '.join(map(str, ports))} here."),

@@ -172,6 +172,9 @@ class Deliverer:
         except TransientError as error:
             log.warning("deliveries_unanswered", code=error.code)
             return
+        except Exception:
+            log.exception("deliveries_broke")
+            return
         for ref in taken:
             task = self._under_way[ref] = asyncio.create_task(self._deliver(ref))
             task.add_done_callback(partial(self._done, ref))

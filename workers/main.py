@@ -1,4 +1,4 @@
-"""The worker process: both queues, one pool of children, sweeper, schedules, and a place in the register of workers."""
+"""The worker process: both queues, one pool of children, sweeper, schedules, webhooks, and a place in the register."""
 
 import asyncio
 import contextlib
@@ -24,6 +24,7 @@ from storage.signals import ADMIT, CONTROL
 from storage.transaction import Database
 from workers.compute_pool import ComputePool
 from workers.context import WorkerContext
+from workers.deliver_webhook import Deliverer
 from workers.nightly import Nightly
 from workers.ring_worker import RingWorker
 from workers.sweep import Sweeper
@@ -48,7 +49,8 @@ async def serve(settings: Settings, *, kinds: str = "solvers.kinds") -> None:
             asyncio.get_running_loop().add_signal_handler(number, _drain, context, workers)
         sweeper = Sweeper(settings, context.database, context.objects, context.dispatcher)
         nightly = Nightly(settings, context.database)
-        upkeep = (_stay_registered(context), sweeper.run(), nightly.run())
+        deliverer = Deliverer(settings, context.database)
+        upkeep = (_stay_registered(context), sweeper.run(), nightly.run(), deliverer.run())
         background = [asyncio.create_task(task) for task in upkeep]
         try:
             await asyncio.gather(*(worker.serve(context.draining) for worker in workers))

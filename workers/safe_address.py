@@ -39,10 +39,6 @@ class SystemLookup:
         found = await loop.run_in_executor(self._threads, _look_up, host, port)
         return list(dict.fromkeys(ip_address(str(where[0]).partition("%")[0]) for *_, where in found))
 
-    def close(self) -> None:
-        """Let go of the threads."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
-
 
 def _look_up(host: str, port: int) -> Sequence[tuple[Any, ...]]:
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

@@ -12,6 +12,7 @@ import click
 from deploy.terminal.commands import COMMANDS
 from deploy.terminal.console import complain, console, print_json
 from deploy.terminal.questions import QUESTIONS
+from deploy.terminal.queue import queue
 from milpa.errors import MilpaError, TransientError, UsageError
 
 REFUSED, AWAY, OURS, INTERRUPTED = 2, 3, 4, 130
@@ -122,5 +123,5 @@ def check(as_json: bool) -> None:
         sys.exit(OURS)
 
 
-for command in (*COMMANDS, *QUESTIONS):
+for command in (*COMMANDS, *QUESTIONS, queue):
     cli.add_command(command)

@@ -185,7 +185,8 @@ class FleetStore:
         return [read(row, QueueRow) for row in rows]
 
     async def pause(self, queue: Priority) -> None:
-        """Ring no more jobs of this queue; those that are rung or run go on."""
+        """Ring no more jobs of this queue once this is committed; those that are rung or run go on."""
+        await self._session.first(ONE_AT_A_TIME)  # an admission under way ends first
         await self._session.run(_PAUSE, name=queue)
 
     async def resume(self, queue: Priority) -> None:

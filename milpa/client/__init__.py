@@ -20,6 +20,8 @@ from milpa.client.answers import (
     JobResult,
     KindDetail,
     KindSummary,
+    Schedule,
+    ScheduleRun,
     SubmittedBatch,
     WhyNot,
 )
@@ -39,6 +41,8 @@ __all__ = [
     "KindDetail",
     "KindSummary",
     "RefusedError",
+    "Schedule",
+    "ScheduleRun",
     "SubmittedBatch",
     "WhyNot",
 ]

@@ -185,6 +185,36 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     facts: list[ComparedFact]
 
 
+class Schedule(msgspec.Struct, frozen=True, kw_only=True):
+    """Jobs submitted again and again; size: how many each time. next_due_at: None when not enabled."""
+
+    id: UUID
+    name: str
+    cron: str
+    timezone: str
+    size: int
+    webhook_url: str | None = None
+    overlap: str
+    catch_up_minutes: int
+    enabled: bool
+    next_due_at: datetime | None = None
+    created_at: datetime
+    updated_at: datetime
+
+
+class ScheduleRun(msgspec.Struct, frozen=True, kw_only=True):
+    """One run: `started`, `skipped` or `missed`. due_at: None when asked for by hand. counts: its jobs by state."""
+
+    id: UUID
+    schedule_id: UUID
+    due_at: datetime | None = None
+    state: str
+    batch_id: UUID | None = None
+    size: int | None = None
+    counts: dict[JobState, int] = {}
+    created_at: datetime
+
+
 class Page(msgspec.Struct, Generic[T], frozen=True):
     """One page of a list; `next` is the address of the next one."""
 

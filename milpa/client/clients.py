@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from milpa.client import calls, questions
+from milpa.client import schedules as scheduling
 from milpa.client.calls import JobRef
 from milpa.client.events import SILENCE_SECONDS, Follower
 from milpa.client.exchange import Answer, Call, LostError, Pause, Request, persistent
@@ -82,6 +83,13 @@ class Client:
     compare = _blocking(questions.compare)
     frontier = _blocking(questions.frontier)
     frontier_of = _blocking(questions.frontier_of)
+    create_schedule = _blocking(scheduling.create_schedule)
+    schedules = _blocking(scheduling.schedules)
+    schedule = _blocking(scheduling.schedule)
+    change_schedule = _blocking(scheduling.change_schedule)
+    delete_schedule = _blocking(scheduling.delete_schedule)
+    run_schedule = _blocking(scheduling.run_schedule)
+    schedule_runs = _blocking(scheduling.schedule_runs)
 
     def events(self, job: JobRef, *, after: int = 0) -> Iterator[JobEvent]:
         """Yield the job's events after that `seq` as they happen, until it has ended; lost streams are resumed."""
@@ -173,6 +181,13 @@ class AsyncClient:
     compare = _awaiting(questions.compare)
     frontier = _awaiting(questions.frontier)
     frontier_of = _awaiting(questions.frontier_of)
+    create_schedule = _awaiting(scheduling.create_schedule)
+    schedules = _awaiting(scheduling.schedules)
+    schedule = _awaiting(scheduling.schedule)
+    change_schedule = _awaiting(scheduling.change_schedule)
+    delete_schedule = _awaiting(scheduling.delete_schedule)
+    run_schedule = _awaiting(scheduling.run_schedule)
+    schedule_runs = _awaiting(scheduling.schedule_runs)
 
     async def events(self, job: JobRef, *, after: int = 0) -> AsyncIterator[JobEvent]:
         """Yield the job's events after that `seq` as they happen, until it has ended; lost streams are resumed."""

@@ -1,0 +1,81 @@
+"""Calls about schedules: jobs submitted again and again, when the clocks of a place say so."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+from urllib.parse import parse_qsl, quote, urlsplit
+from uuid import UUID, uuid4
+
+import msgspec
+
+from milpa.client.answers import Page, Schedule, ScheduleRun
+from milpa.client.exchange import Call, Request, send
+
+ScheduleRef: TypeAlias = Schedule | UUID | str
+
+_PAGE = 200
+
+
+def create_schedule(
+    name: str, cron: str, timezone: str, jobs: Sequence[Mapping[str, Any]], **more: Any
+) -> Call[Schedule]:
+    """Make a schedule. RefusedError lists all that is wrong with it and its jobs.
+
+    cron: minute, hour, day of month, month, day of week, such as "0 2 * * *". timezone: an IANA name. jobs: each
+    `{"kind", "problem", …}` as the body of a submit; one batch for each due time. more: webhook_url, overlap ("skip" or
+    "queue"), catch_up_minutes, enabled. Not sent again where the answer was lost: look at the list first.
+    """
+    body = {"name": name, "cron": cron, "timezone": timezone, "jobs": list(jobs), **more}
+    return (yield from send(_write("POST", "/v1/schedules", body, repeatable=False))).read(Schedule)
+
+
+def schedules(limit: int = 50) -> Call[list[Schedule]]:
+    """Return the newest schedules, at most `limit`."""
+    return (yield from _pages("/v1/schedules", limit, Schedule))
+
+
+def schedule(schedule: ScheduleRef) -> Call[Schedule]:
+    """Return the schedule as it is now."""
+    return (yield from send(Request(method="GET", path=_path(schedule)))).read(Schedule)
+
+
+def change_schedule(schedule: ScheduleRef, **changes: Any) -> Call[Schedule]:
+    """Change the fields given, as in `create_schedule`; another time or place counts from now."""
+    return (yield from send(_write("PATCH", _path(schedule), changes))).read(Schedule)
+
+
+def delete_schedule(schedule: ScheduleRef) -> Call[None]:
+    """Remove the schedule; the batches it has started stay."""
+    yield from send(Request(method="DELETE", path=_path(schedule), repeatable=False))
+
+
+def run_schedule(schedule: ScheduleRef, *, idempotency_key: str | None = None) -> Call[ScheduleRun]:
+    """Run the schedule now, whatever still runs; due times stay as they are."""
+    headers = {"Idempotency-Key": idempotency_key or str(uuid4())}
+    request = Request(method="POST", path=f"{_path(schedule)}/run", headers=headers)
+    return (yield from send(request)).read(ScheduleRun)
+
+
+def schedule_runs(schedule: ScheduleRef, limit: int = 50) -> Call[list[ScheduleRun]]:
+    """Return its newest runs, at most `limit`."""
+    return (yield from _pages(f"{_path(schedule)}/runs", limit, ScheduleRun))
+
+
+def _pages(path: str, limit: int, type_: Any) -> Call[list[Any]]:
+    request: Request | None = Request(method="GET", path=path, query={"limit": str(min(limit, _PAGE))})
+    found: list[Any] = []
+    while request is not None and len(found) < limit:
+        page = (yield from send(request)).read(Page[type_])
+        found += page.items
+        following = urlsplit(page.next or "")
+        query = dict(parse_qsl(following.query))
+        request = Request(method="GET", path=following.path, query=query) if page.next else None
+    return found[:limit]
+
+
+def _path(schedule: ScheduleRef) -> str:
+    return f"/v1/schedules/{schedule.id if isinstance(schedule, Schedule) else quote(str(schedule), safe='')}"
+
+
+def _write(method: str, path: str, body: Mapping[str, Any], *, repeatable: bool = True) -> Request:
+    headers = {"Content-Type": "application/json"}
+    return Request(method=method, path=path, headers=headers, body=msgspec.json.encode(body), repeatable=repeatable)

@@ -21,17 +21,22 @@ from api.problem_details import invalid, not_found
 from api.queries import idempotency_key
 from api.services import services_of
 from api.submissions import Line, idempotency_of
+from api.web_addresses import WebAddress, address_issues
 from milpa.jobs import Job, JobState
 from milpa.settings import Settings
 from solvers.decode import decode
-from storage.rows import BatchRow, NewJob
+from storage.rows import BatchRow, NewJob, SubmittedBatch
 
 
 class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Jobs that belong together: each as its own submit would say it, with its `kind`."""
+    """Jobs that belong together: each as its own submit would say it, with its `kind`.
+
+    webhook_url: told once, when the last of them has ended.
+    """
 
     jobs: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=1000)]
     name: Line | None = None
+    webhook_url: WebAddress | None = None
 
 
 class BatchMade(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,13 +48,14 @@ class BatchMade(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch and how many of its jobs are in each state."""
+    """A batch and how many of its jobs are in each state. finished_at: when the last of them ended."""
 
     id: UUID
     name: str | None
     size: int
     counts: dict[JobState, int]
     created_at: datetime
+    finished_at: datetime | None
     links: dict[str, str]
 
 
@@ -68,10 +74,14 @@ async def submit_batch(request: AnyRequest) -> Response[bytes]:
     services = services_of(request)
     key = idempotency_key(request)
     body = await read_json(request, services.settings.max_body_bytes)
-    name, jobs = await _read(body, services.settings)
-    idempotency = await idempotency_of(key, jobs, name)
+    asked, jobs = await _read(body, services.settings)
+    idempotency = await idempotency_of(key, jobs, asked.name, asked.webhook_url)
     async with services.database.transaction(request.user.tenant) as transaction:
-        batch = await transaction.jobs.submit_batch(name, jobs, idempotency=idempotency)
+        batch = await transaction.jobs.submit_batch(asked.name, jobs, asked.webhook_url, idempotency)
+    return _answer_made(request, batch)
+
+
+def _answer_made(request: AnyRequest, batch: SubmittedBatch) -> Response[bytes]:
     base = base_url(request)
     links = _links(batch.batch_id, base)
     made = BatchMade(id=batch.batch_id, jobs=[show_job(row, base) for row in batch.jobs], links=links)
@@ -79,15 +89,16 @@ async def submit_batch(request: AnyRequest) -> Response[bytes]:
     return answer(made, 202, {"Location": links["self"], **replayed})
 
 
-async def _read(body: bytes, settings: Settings) -> tuple[str | None, list[NewJob]]:
+async def _read(body: bytes, settings: Settings) -> tuple[BatchRequest, list[NewJob]]:
     """Read every entry; one that is wrong refuses them all, with the issues of all."""
     decoded = decode(body, BatchRequest, max_depth=settings.max_json_depth)
     if decoded.value is None:
         raise invalid(decoded.issues, decoded.total)
     entries = await read_entries(decoded.value.jobs, settings)
-    if entries.issues:
-        raise invalid(entries.issues, entries.total)
-    return decoded.value.name, entries.jobs
+    wrong = address_issues(decoded.value.webhook_url, settings)
+    if entries.issues or wrong:
+        raise invalid([*wrong, *entries.issues], len(wrong) + entries.total)
+    return decoded.value, entries.jobs
 
 
 @get(
@@ -97,16 +108,43 @@ async def _read(body: bytes, settings: Settings) -> tuple[str | None, list[NewJo
 )
 async def show_batch(request: AnyRequest, batch_id: FromPath[UUID]) -> Response[bytes]:
     """Show a batch, with its jobs counted by state."""
-    row = await _get(request, batch_id)
-    batch = Batch(
-        id=row.id,
-        name=row.name,
-        size=row.size,
-        counts=row.counts,
-        created_at=row.created_at,
-        links=_links(row.id, base_url(request)),
-    )
-    return answer(batch)
+    return _answer_batch(request, await _get(request, batch_id))
+
+
+@post(
+    "/v1/batches/{batch_id:uuid}/cancel",
+    requires=Permission.SUBMIT,
+    operation=Operation(tag="Batches", answers={202: Answer("The batch.", Batch)}),
+)
+async def cancel_batch(request: AnyRequest, batch_id: FromPath[UUID]) -> Response[bytes]:
+    """Cancel all jobs of a batch that have not ended, and keep nothing of them."""
+    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+        await transaction.jobs.cancel_batch(batch_id)
+        row = await transaction.batches.get(batch_id)
+    return _answer_batch(request, _found(row), 202)
+
+
+@post(
+    "/v1/batches/{batch_id:uuid}/retry",
+    requires=Permission.SUBMIT,
+    operation=Operation(
+        tag="Batches",
+        headers=("Idempotency-Key",),
+        answers={202: Answer("The new batch.", BatchMade, headers=("Location", "Idempotency-Replayed"))},
+        problems=(409,),
+    ),
+)
+async def retry_batch(request: AnyRequest, batch_id: FromPath[UUID]) -> Response[bytes]:
+    """Make a new batch from the inputs of a batch's failed jobs.
+
+    It has the same name and tells the same address.
+    """
+    idempotency = await idempotency_of(idempotency_key(request), [], "retry", batch_id)
+    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+        batch = await transaction.jobs.retry_batch(batch_id, idempotency)
+    if batch is None:
+        raise not_found("batch")
+    return _answer_made(request, batch)
 
 
 @get(
@@ -127,10 +165,26 @@ async def follow_batch(request: AnyRequest, batch_id: FromPath[UUID]) -> Stream:
 
 async def _get(request: AnyRequest, batch_id: UUID) -> BatchRow:
     async with services_of(request).database.transaction(request.user.tenant) as transaction:
-        row = await transaction.batches.get(batch_id)
+        return _found(await transaction.batches.get(batch_id))
+
+
+def _found(row: BatchRow | None) -> BatchRow:
     if row is None:
         raise not_found("batch")
     return row
+
+
+def _answer_batch(request: AnyRequest, row: BatchRow, status: int = 200) -> Response[bytes]:
+    batch = Batch(
+        id=row.id,
+        name=row.name,
+        size=row.size,
+        counts=row.counts,
+        created_at=row.created_at,
+        finished_at=row.finished_at,
+        links=_links(row.id, base_url(request)),
+    )
+    return answer(batch, status)
 
 
 def _links(batch_id: UUID, base: str) -> dict[str, Any]:
@@ -138,4 +192,4 @@ def _links(batch_id: UUID, base: str) -> dict[str, Any]:
     return {"self": self, "events": f"{self}/events", "jobs": f"{base}/v1/jobs?batch_id={batch_id}"}
 
 
-ROUTES = [submit_batch, show_batch, follow_batch]
+ROUTES = [submit_batch, show_batch, cancel_batch, retry_batch, follow_batch]

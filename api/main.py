@@ -17,6 +17,8 @@ from api import (
     payloads,
     schedules,
     tenants,
+    webhook_deliveries,
+    webhooks,
     what_if,
     why_not,
 )
@@ -36,6 +38,8 @@ _ROUTES = [
     *files.ROUTES,
     *batches.ROUTES,
     *schedules.ROUTES,
+    *webhooks.ROUTES,
+    *webhook_deliveries.ROUTES,
     *what_if.ROUTES,
     *why_not.ROUTES,
     *compare.ROUTES,

@@ -39,6 +39,7 @@ _TAGS = {
     "Batches": "Many jobs in one transaction.",
     "Schedules": "Batches that start by the clocks of a place.",
     "Questions": "After the first answer: what if, why not, compare, frontier.",
+    "Webhooks": "Be told of the ends of jobs and batches, signed after Standard Webhooks 1.0, at least once.",
     "Kinds": "What can be asked for: schemas, examples and tables to fill in.",
     "Service": "Who is asking, and how the service does.",
 }

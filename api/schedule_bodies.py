@@ -8,6 +8,7 @@ from msgspec import UNSET, Raw, UnsetType
 from api.entries import Entries, read_entries
 from api.problem_details import invalid
 from api.submissions import Line
+from api.web_addresses import WebAddress, address_issues
 from milpa.jobs import Priority
 from milpa.settings import Settings
 from solvers.decode import decode
@@ -22,7 +23,6 @@ Name = Annotated[Line, msgspec.Meta(min_length=1)]
 Cron = Annotated[str, msgspec.Meta(max_length=100, description="Minute, hour, day of month, month, day of week.")]
 Timezone = Annotated[str, msgspec.Meta(max_length=64, description="An IANA name, such as Asia/Riyadh.")]
 Jobs = Annotated[list[Raw], msgspec.Meta(min_length=1, max_length=MAX_JOBS)]
-WebAddress = Annotated[str, msgspec.Meta(max_length=2000, pattern=r"^https?://[^\s\x00]+$")]
 CatchUp = Annotated[int, msgspec.Meta(ge=1, le=10_080)]
 
 
@@ -91,7 +91,7 @@ async def _read(body: bytes, type_: Any, settings: Settings) -> tuple[Any, list[
     loose = decode(body, _Loose, max_depth=settings.max_json_depth).value or _Loose()
     raw = _list(loose.jobs)
     entries = await read_entries(raw, settings)
-    issues = [*decoded.issues, *_timing_issues(loose), *entries.issues]
+    issues = [*decoded.issues, *_timing_issues(loose), *_address_issues(decoded.value, settings), *entries.issues]
     if issues:
         raise invalid(issues, decoded.total + len(issues) - len(decoded.issues) - len(entries.issues) + entries.total)
     return decoded.value, _for_the_night(entries, raw)
@@ -114,6 +114,11 @@ def _timing_issues(loose: _Loose) -> list[Issue]:
         message = "There is no such time zone; an IANA name is meant, such as Asia/Riyadh."
         issues.append(Issue(code="unknown_timezone", pointer="/timezone", message=message))
     return issues
+
+
+def _address_issues(request: Any, settings: Settings) -> list[Issue]:
+    url = getattr(request, "webhook_url", None)
+    return [] if url is UNSET else address_issues(url, settings)
 
 
 def _for_the_night(entries: Entries, raw: list[Raw]) -> list[NewJob]:

@@ -11,6 +11,7 @@ import msgspec
 
 from api.bodies import HEAVY_BYTES
 from api.further_issues import further_issues
+from api.web_addresses import WebAddress, address_issues
 from milpa.jobs import FileFormat, JobOptions, Priority
 from milpa.settings import Settings
 from solvers.decode import MAX_CONTAINERS, Decoded, convert, decode
@@ -32,8 +33,8 @@ Tag = Annotated[str, msgspec.Meta(min_length=1, max_length=64, pattern=r"^[^\x00
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every submit may say beside the problem.
 
-    files: made with the job; more can be made later. reuse: answer at once from an earlier job with the same problem
-    and options, where there is one.
+    files: made with the job; more can be made later. webhook_url: told when the job has ended. reuse: answer at once
+    from an earlier job with the same problem and options, where there is one.
     """
 
     options: JobOptions = JobOptions()
@@ -41,6 +42,7 @@ class JobRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     name: Line | None = None
     tags: Annotated[list[Tag], msgspec.Meta(max_length=20)] = []
     priority: Priority = Priority.INTERACTIVE
+    webhook_url: WebAddress | None = None
     reuse: bool = False
 
 
@@ -133,7 +135,7 @@ def _check(kind: AnyKind, decoded: Decoded[Any], settings: Settings, plain: Call
         all_found = decoded.total == len(decoded.issues)
         further = further_issues(kind, plain(), decoded.issues) if all_found else []
         return Reading(new=None, issues=decoded.issues + further, total=decoded.total + len(further))
-    issues = _check_options(request.options, settings)
+    issues = _check_options(request.options, settings) + address_issues(request.webhook_url, settings)
     issues += [
         msgspec.structs.replace(issue, pointer="/problem" + issue.pointer) for issue in kind.check(request.problem)
     ]
@@ -159,6 +161,7 @@ def _new_job(kind: AnyKind, request: Any, warnings: list[Issue]) -> NewJob:
         name=request.name,
         tags=list(dict.fromkeys(request.tags)),
         priority=request.priority,
+        webhook_url=request.webhook_url,
         warnings=[msgspec.to_builtins(issue) for issue in warnings],
         reuse=request.reuse,
     )
@@ -176,7 +179,8 @@ async def idempotency_of(key: str | None, jobs: list[NewJob], *more: object) -> 
 def _hash(jobs: list[NewJob], *more: object) -> bytes:
     digest = sha256(msgspec.json.encode(more))
     for job in jobs:
-        asked = (job.kind, job.options, job.files, job.name, job.tags, job.priority, job.reuse, len(job.input))
+        how = (job.options, job.files, job.name, job.tags, job.priority, job.webhook_url, job.reuse)
+        asked = (job.kind, *how, len(job.input))
         digest.update(msgspec.json.encode(asked))
         digest.update(job.input)
     return digest.digest()

@@ -56,6 +56,8 @@ async def test_a_foreign_batch_is_not_found(http: httpx.AsyncClient, stranger: h
     batch = (await http.post("/v1/batches", json={"jobs": [entry()]})).json()
     for part in ("", "/events"):
         assert (await stranger.get(f"/v1/batches/{batch['id']}{part}")).status_code == 404
+    for part in ("/cancel", "/retry"):
+        assert (await stranger.post(f"/v1/batches/{batch['id']}{part}")).status_code == 404
 
 
 async def test_a_batch_is_followed_to_its_end(live: httpx.AsyncClient, driver: JobDriver) -> None:
@@ -86,3 +88,43 @@ async def test_an_ended_batch_tells_its_end_at_once(live: httpx.AsyncClient) -> 
         await live.post(f"/v1/jobs/{job['id']}/cancel")
     answer = await live.get(f"/v1/batches/{batch['id']}/events")
     assert [line for line in answer.text.splitlines() if line.startswith("event")] == ["event: finished", "event: end"]
+
+
+async def test_a_batch_says_when_it_was_finished(http: httpx.AsyncClient, driver: JobDriver) -> None:
+    batch = (await http.post("/v1/batches", json={"jobs": [entry(), entry()]})).json()
+    await driver.succeed(batch["jobs"][0]["id"])
+    assert (await http.get(batch["links"]["self"])).json()["finished_at"] is None
+    await driver.succeed(batch["jobs"][1]["id"])
+    shown = (await http.get(batch["links"]["self"])).json()
+    assert shown["finished_at"] == (await http.get(f"/v1/jobs/{batch['jobs'][1]['id']}")).json()["finished_at"]
+
+
+async def test_a_batch_is_cancelled_whole(http: httpx.AsyncClient, driver: JobDriver) -> None:
+    batch = (await http.post("/v1/batches", json={"jobs": [entry() for _ in range(5)]})).json()
+    await driver.succeed(batch["jobs"][0]["id"])
+    answer = await http.post(f"{batch['links']['self']}/cancel")
+    assert answer.status_code == 202
+    assert answer.json()["counts"] == {"succeeded": 1, "cancelled": 4}
+    assert answer.json()["finished_at"] is not None
+    again = await http.post(f"{batch['links']['self']}/cancel")
+    assert (again.status_code, again.json()) == (202, answer.json())
+
+
+async def test_the_failed_jobs_of_a_batch_are_retried_once_for_one_key(
+    http: httpx.AsyncClient, driver: JobDriver
+) -> None:
+    batch = (await http.post("/v1/batches", json={"name": "night", "jobs": [entry(name=n) for n in "abc"]})).json()
+    retry = f"{batch['links']['self']}/retry"
+    refused = await http.post(retry)
+    assert (refused.status_code, refused.json()["type"]) == (409, "/problems/nothing-to-retry")
+    await driver.fail(batch["jobs"][0]["id"])
+    await driver.succeed(batch["jobs"][1]["id"])
+    await driver.fail(batch["jobs"][2]["id"])
+    first = await http.post(retry, headers={"Idempotency-Key": "again"})
+    again = await http.post(retry, headers={"Idempotency-Key": "again"})
+    assert first.status_code == 202
+    assert first.headers["location"] == first.json()["links"]["self"]
+    assert [(job["name"], job["state"]) for job in first.json()["jobs"]] == [("a", "queued"), ("c", "queued")]
+    assert again.headers["idempotency-replayed"] == "true"
+    assert again.json()["id"] == first.json()["id"] != batch["id"]
+    assert (await http.get(first.json()["links"]["self"])).json()["name"] == "night"

@@ -1,0 +1,44 @@
+"""What the routes of webhooks read and find."""
+
+from typing import Any
+
+from msgspec import UNSET
+
+from api.bodies import AnyRequest, read_json
+from api.problem_details import invalid, not_found
+from api.services import services_of
+from api.web_addresses import address_issues
+from milpa.settings import Settings
+from solvers.decode import decode
+from solvers.issues import Issue, pointer
+from solvers.registry import all_kinds
+
+
+async def read_asked(request: AnyRequest, type_: Any) -> Any:
+    """Read a body; 422 with every issue, an address that nothing is sent to and a kind that there is not among them."""
+    settings = services_of(request).settings
+    decoded = decode(await read_json(request, settings.max_body_bytes), type_, max_depth=settings.max_json_depth)
+    if decoded.value is None:
+        raise invalid(decoded.issues, decoded.total)
+    issues = _issues(decoded.value, settings)
+    if issues:
+        raise invalid(issues)
+    return decoded.value
+
+
+def _issues(asked: Any, settings: Settings) -> list[Issue]:
+    """Return what is wrong beyond the types: an address that nothing is sent to, a kind that there is not."""
+    url, kinds = getattr(asked, "url", UNSET), getattr(asked, "kinds", UNSET)
+    issues = [] if url is UNSET else address_issues(url, settings, "/url")
+    for index, kind in enumerate([] if kinds is UNSET else kinds):
+        if kind not in all_kinds():
+            message = "There is no such kind of job; GET /v1/kinds lists them."
+            issues.append(Issue(code="unknown_kind", pointer=pointer("kinds", index), message=message))
+    return issues
+
+
+def found_or_404(found: Any, what: str = "webhook") -> Any:
+    """Return what was found; nothing is 404."""
+    if found is None:
+        raise not_found(what)
+    return found

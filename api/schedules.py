@@ -69,6 +69,7 @@ class ScheduledJob(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None
     tags: list[str]
     priority: Priority
+    webhook_url: str | None
     reuse: bool
 
 

@@ -183,11 +183,13 @@ async def test_patch_changes_what_it_names_and_moves_the_next_due_time(http: htt
 
 
 async def test_the_jobs_of_a_schedule_can_be_read_and_given_again(http: httpx.AsyncClient) -> None:
-    schedule = await made(http, jobs=[entry(name="a", tags=["x"], files=["pdf"], options={"seed": 3}), entry()])
+    schedule = await made(
+        http, jobs=[entry(name="a", tags=["x"], files=["pdf"], options={"seed": 3}, webhook_url=AWAY), entry()]
+    )
     shown = (await http.get(schedule["links"]["jobs"])).json()
     first = shown["jobs"][0]
     assert (first["name"], first["tags"], first["files"], first["options"]["seed"]) == ("a", ["x"], ["pdf"], 3)
-    assert first["priority"] == Priority.BATCH
+    assert (first["priority"], first["webhook_url"]) == (Priority.BATCH, AWAY)
     assert first["problem"]["budget"] == problem()["budget"]
     again = await made(http, **shown)
     assert (await http.get(again["links"]["jobs"])).json() == shown

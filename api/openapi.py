@@ -110,8 +110,10 @@ def document(app: Litestar) -> dict[str, Any]:
 
 
 def _handlers(app: Litestar) -> list[tuple[HTTPRoute, HTTPRouteHandler]]:
+    """Return what is described; the methods of an address, which come in any order, in the alphabet's."""
     routes = [route for route in app.routes if isinstance(route, HTTPRoute)]
-    return [(route, handler) for route in routes for handler in route.route_handlers if "operation" in handler.opt]
+    found = [(route, handler) for route in routes for handler in route.route_handlers if "operation" in handler.opt]
+    return sorted(found, key=lambda one: (routes.index(one[0]), min(one[1].http_methods)))
 
 
 def _types(answer: Answer) -> tuple[Any, ...]:

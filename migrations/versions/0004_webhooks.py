@@ -15,14 +15,19 @@ DECLARE
     job record;
     batch record;
 BEGIN
-    SELECT kind, tags, webhook_url, batch_id INTO job FROM jobs WHERE tenant_id = NEW.tenant_id AND id = NEW.job_id;
-    INSERT INTO webhook_deliveries (tenant_id, id, endpoint_id, url, target, type, event_at, job_id)
-    SELECT NEW.tenant_id, uuidv7(), endpoint.id, endpoint.url, endpoint.id::text, 'job.' || NEW.type, NEW.at, NEW.job_id
-    FROM webhook_endpoints AS endpoint
-    WHERE endpoint.tenant_id = NEW.tenant_id AND endpoint.disabled_at IS NULL
-        AND (endpoint.events = '{}' OR 'job.' || NEW.type = ANY (endpoint.events))
-        AND (endpoint.kinds = '{}' OR job.kind = ANY (endpoint.kinds))
-        AND (endpoint.tags = '{}' OR endpoint.tags && job.tags);
+    SELECT kind, tags, webhook_url, batch_id,
+        EXISTS (SELECT FROM webhook_endpoints WHERE tenant_id = NEW.tenant_id) AS heard
+    INTO job FROM jobs WHERE tenant_id = NEW.tenant_id AND id = NEW.job_id;
+    IF job.heard THEN
+        INSERT INTO webhook_deliveries (tenant_id, id, endpoint_id, url, target, type, event_at, job_id)
+        SELECT NEW.tenant_id, uuidv7(), endpoint.id, endpoint.url, endpoint.id::text, 'job.' || NEW.type, NEW.at,
+            NEW.job_id
+        FROM webhook_endpoints AS endpoint
+        WHERE endpoint.tenant_id = NEW.tenant_id AND endpoint.disabled_at IS NULL
+            AND (endpoint.events = '{}' OR 'job.' || NEW.type = ANY (endpoint.events))
+            AND (endpoint.kinds = '{}' OR job.kind = ANY (endpoint.kinds))
+            AND (endpoint.tags = '{}' OR endpoint.tags && job.tags);
+    END IF;
     IF job.webhook_url IS NOT NULL THEN
         INSERT INTO webhook_deliveries (tenant_id, id, url, target, type, event_at, job_id)
         VALUES (NEW.tenant_id, uuidv7(), job.webhook_url, webhook_origin(job.webhook_url), 'job.' || NEW.type, NEW.at,

@@ -230,7 +230,9 @@ async def test_unknown_query_parameters_and_bad_values(http: httpx.AsyncClient) 
     assert pointers == {f"/query/{name}" for name in query}
 
 
-@pytest.mark.parametrize("job_id", ["0198f2c6-0000-7000-8000-000000000000", "7", MARKER, "00000000-0000-0000-0000-00000000000g", "%00"])
+@pytest.mark.parametrize(
+    "job_id", ["0198f2c6-0000-7000-8000-000000000000", "7", MARKER, "00000000-0000-0000-0000-00000000000g", "%00"]
+)
 async def test_ids_that_are_nobodys(http: httpx.AsyncClient, job_id: str) -> None:
     for part in ("", "/problem", "/result", "/report", "/log", "/events", "/files", "/files/x.pdf"):
         answer = await http.get(f"/v1/jobs/{job_id}{part}")

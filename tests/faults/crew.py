@@ -169,9 +169,21 @@ def environ_of(settings: Settings) -> dict[str, str]:
     environ = {name: value for name, value in os.environ.items() if not name.startswith("MILPA_")}
     for field in msgspec.structs.fields(Settings):
         value = getattr(settings, field.name)
-        if value != field.default and field.type in (Secret, str, int, float):
-            environ[f"MILPA_{field.name.upper()}"] = value.reveal() if isinstance(value, Secret) else str(value)
+        if value != field.default and (written := _written(value)) is not None:
+            environ[f"MILPA_{field.name.upper()}"] = written
     return environ
+
+
+def _written(value: object) -> str | None:
+    match value:
+        case Secret():
+            return value.reveal()
+        case str() | bool() | int() | float():
+            return str(value)
+        case tuple():
+            return ",".join(map(str, value))
+        case _:
+            return None
 
 
 async def until(holds: Callable[[], object], why: Callable[[], str]) -> None:

@@ -40,6 +40,15 @@ IMPOSSIBLE: dict[str, dict[str, Any]] = {
     },
 }
 """Problems that nothing solves but a repair."""
+BRIEFLY = {"time_limit_seconds": 3}
+"""Long enough to find the best plan; proving it may take longer."""
+
+
+def slack(job: Job) -> float:
+    """Return how far the job's objective may be from the best, in the objective's unit."""
+    assert job.objective is not None
+    gap = (job.progress and job.progress.gap) or 0.0
+    return max(gap, 1e-4) * max(1.0, abs(job.objective))
 
 
 def solved(client: Client, kind: str, problem: object = None) -> Job:
@@ -53,13 +62,13 @@ def test_every_suggestion_can_be_posted_as_it_stands_and_keeps_its_promise(
     job = solved(client, kind.name)
     suggestions = client.result(job).explanation["what_if"]
     assert suggestions
-    children = [client.wait(child, timeout=120) for child in client.what_if(job, suggestions).jobs]
+    children = [client.wait(child, timeout=120) for child in client.what_if(job, suggestions, options=BRIEFLY).jobs]
     assert job.objective is not None
     for suggestion, child in zip(suggestions, children, strict=True):
         assert child.name == suggestion["label"][:200]
         assert child.objective is not None
         change = child.objective - job.objective
-        assert change == pytest.approx(suggestion["expected_change"], rel=1e-3, abs=1e-4 * abs(job.objective))
+        assert change == pytest.approx(suggestion["expected_change"], abs=slack(job) + slack(child))
 
 
 @pytest.mark.parametrize("kind", IMPOSSIBLE)
@@ -98,17 +107,19 @@ def test_a_tranche_has_its_price_too(client: Client) -> None:
 def test_a_frontier_never_loosens_for_nothing(client: Client, kind: JobKind[Any, Any]) -> None:
     job = solved(client, kind.name)
     for field in kind.frontier:
-        curve = client.frontier(job, field.name, points=4, timeout=120)
+        curve = client.frontier(job, field.name, points=4, options=BRIEFLY, timeout=120)
         assert [point.value for point in curve.points] == sorted(point.value for point in curve.points)
         loosening = curve.points if field.better is Sense.MINIMIZE else curve.points[::-1]
-        objectives = [point.objective for point in loosening if point.objective is not None]
-        assert objectives, field.name
-        gains = [after - before for before, after in pairwise(objectives)]
+        found = [client.job(str(point.job_id)) for point in loosening if point.objective is not None]
+        assert found, field.name
         sign = 1 if kind.sense is Sense.MAXIMIZE else -1
-        assert all(sign * gain >= -2e-4 * max(map(abs, objectives)) for gain in gains), field.name
+        for tighter, looser in pairwise(found):
+            assert tighter.objective is not None
+            assert looser.objective is not None
+            assert sign * (looser.objective - tighter.objective) >= -slack(looser), field.name
         efficient = [point for point in curve.points if point.dominated is False]
         assert efficient
-        assert len(curve.chart["spec"]["data"]["values"]) == len(objectives)
+        assert len(curve.chart["spec"]["data"]["values"]) == len(found)
 
 
 def test_jobs_are_compared_with_what_changed(client: Client) -> None:

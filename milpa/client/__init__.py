@@ -23,6 +23,9 @@ from milpa.client.answers import (
     Schedule,
     ScheduleRun,
     SubmittedBatch,
+    Webhook,
+    WebhookDelivery,
+    WebhookSecret,
     WhyNot,
 )
 from milpa.client.clients import AsyncClient, Client
@@ -44,5 +47,8 @@ __all__ = [
     "Schedule",
     "ScheduleRun",
     "SubmittedBatch",
+    "Webhook",
+    "WebhookDelivery",
+    "WebhookSecret",
     "WhyNot",
 ]

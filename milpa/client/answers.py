@@ -90,12 +90,13 @@ class SubmittedBatch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch and how many of its jobs are in each state."""
+    """A batch and how many of its jobs are in each state. finished_at: when the last of them ended."""
 
     id: UUID
     name: str | None = None
     size: int
     created_at: datetime
+    finished_at: datetime | None = None
     counts: dict[JobState, int] = {}
 
 
@@ -213,6 +214,55 @@ class ScheduleRun(msgspec.Struct, frozen=True, kw_only=True):
     size: int | None = None
     counts: dict[JobState, int] = {}
     created_at: datetime
+
+
+class Webhook(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom to tell of what. secret: where it was just made. disabled_reason: `asked`, `gone` (410) or `failing`."""
+
+    id: UUID
+    url: str
+    events: list[str]
+    kinds: list[str]
+    tags: list[str]
+    enabled: bool
+    disabled_reason: str | None = None
+    failing_since: datetime | None = None
+    created_at: datetime
+    secret: str | None = None
+
+
+class WebhookSecret(msgspec.Struct, frozen=True, kw_only=True):
+    """A new secret, shown once; the one before signs as well for overlap_hours."""
+
+    secret: str
+    overlap_hours: float
+
+
+class WebhookAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt at a delivery. status: HTTP's, None without an answer. response: the start of its body."""
+
+    number: int
+    at: datetime
+    seconds: float
+    status: int | None = None
+    error: str | None = None
+    response: str | None = None
+
+
+class WebhookDelivery(msgspec.Struct, frozen=True, kw_only=True):
+    """One event on its way to one address: `pending`, `delivered` or `failed`. Its id is the `webhook-id`."""
+
+    id: UUID
+    webhook_id: UUID | None = None
+    url: str
+    type: str
+    job_id: UUID | None = None
+    batch_id: UUID | None = None
+    state: str
+    next_at: datetime | None = None
+    created_at: datetime
+    ended_at: datetime | None = None
+    attempts: list[WebhookAttempt] = []
 
 
 class Page(msgspec.Struct, Generic[T], frozen=True):

@@ -216,6 +216,17 @@ def batch(batch_id: UUID | str) -> Call[Batch]:
     return (yield from send(_get(f"/v1/batches/{batch_id}"))).read(Batch)
 
 
+def cancel_batch(batch_id: UUID | str) -> Call[Batch]:
+    """End all jobs of a batch now and keep nothing of them."""
+    return (yield from send(_post(f"/v1/batches/{batch_id}/cancel"))).read(Batch)
+
+
+def retry_batch(batch_id: UUID | str, *, idempotency_key: str | None = None) -> Call[SubmittedBatch]:
+    """Submit the inputs of a batch's failed jobs again, as a new batch."""
+    headers = {"Idempotency-Key": idempotency_key or str(uuid4())}
+    return (yield from send(_post(f"/v1/batches/{batch_id}/retry", headers=headers))).read(SubmittedBatch)
+
+
 def job_id(job: JobRef) -> str:
     """Return the id of a job that is given as itself or by its id, fit for a path."""
     return str(job.id) if isinstance(job, Job) else quote(str(job), safe="")

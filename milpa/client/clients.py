@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from milpa.client import calls, questions
 from milpa.client import schedules as scheduling
+from milpa.client import webhooks as hooks
 from milpa.client.calls import JobRef
 from milpa.client.events import SILENCE_SECONDS, Follower
 from milpa.client.exchange import Answer, Call, LostError, Pause, Request, persistent
@@ -78,6 +79,8 @@ class Client:
     example = _blocking(calls.example)
     submit_batch = _blocking(calls.submit_batch)
     batch = _blocking(calls.batch)
+    cancel_batch = _blocking(calls.cancel_batch)
+    retry_batch = _blocking(calls.retry_batch)
     what_if = _blocking(questions.what_if)
     why_not = _blocking(questions.why_not)
     compare = _blocking(questions.compare)
@@ -90,6 +93,14 @@ class Client:
     delete_schedule = _blocking(scheduling.delete_schedule)
     run_schedule = _blocking(scheduling.run_schedule)
     schedule_runs = _blocking(scheduling.schedule_runs)
+    create_webhook = _blocking(hooks.create_webhook)
+    webhooks = _blocking(hooks.webhooks)
+    change_webhook = _blocking(hooks.change_webhook)
+    delete_webhook = _blocking(hooks.delete_webhook)
+    rotate_secret = _blocking(hooks.rotate_secret)
+    ping_webhook = _blocking(hooks.ping_webhook)
+    deliveries = _blocking(hooks.deliveries)
+    redeliver = _blocking(hooks.redeliver)
 
     def events(self, job: JobRef, *, after: int = 0) -> Iterator[JobEvent]:
         """Yield the job's events after that `seq` as they happen, until it has ended; lost streams are resumed."""
@@ -176,6 +187,8 @@ class AsyncClient:
     example = _awaiting(calls.example)
     submit_batch = _awaiting(calls.submit_batch)
     batch = _awaiting(calls.batch)
+    cancel_batch = _awaiting(calls.cancel_batch)
+    retry_batch = _awaiting(calls.retry_batch)
     what_if = _awaiting(questions.what_if)
     why_not = _awaiting(questions.why_not)
     compare = _awaiting(questions.compare)
@@ -188,6 +201,14 @@ class AsyncClient:
     delete_schedule = _awaiting(scheduling.delete_schedule)
     run_schedule = _awaiting(scheduling.run_schedule)
     schedule_runs = _awaiting(scheduling.schedule_runs)
+    create_webhook = _awaiting(hooks.create_webhook)
+    webhooks = _awaiting(hooks.webhooks)
+    change_webhook = _awaiting(hooks.change_webhook)
+    delete_webhook = _awaiting(hooks.delete_webhook)
+    rotate_secret = _awaiting(hooks.rotate_secret)
+    ping_webhook = _awaiting(hooks.ping_webhook)
+    deliveries = _awaiting(hooks.deliveries)
+    redeliver = _awaiting(hooks.redeliver)
 
     async def events(self, job: JobRef, *, after: int = 0) -> AsyncIterator[JobEvent]:
         """Yield the job's events after that `seq` as they happen, until it has ended; lost streams are resumed."""

@@ -10,6 +10,7 @@ from milpa.client import RefusedError
 from milpa.errors import UsageError
 from milpa.jobs import EventType, JobState
 from tests.support.milpa_up import Up
+from tests.support.waiting import wait_until
 
 KIND = "deal-picker"
 
@@ -86,6 +87,36 @@ async def test_a_batch_is_all_or_none(up: Up) -> None:
         assert (await client.batch(batch.id)).counts == {JobState.SUCCEEDED: 3}
         with pytest.raises(RefusedError):
             await client.submit_batch([{"kind": KIND, "problem": problem}, {"kind": KIND, "problem": {}}])
+
+
+def test_a_batch_is_cancelled_and_its_failed_jobs_are_retried(client: Client) -> None:
+    problem = client.example(KIND)
+    batch = client.submit_batch([{"kind": KIND, "problem": problem}] * 2)
+    assert client.cancel_batch(batch.id).size == 2
+    for job in batch.jobs:
+        client.wait(job)
+    assert client.batch(batch.id).finished_at is not None
+    with pytest.raises(RefusedError, match="failed"):
+        client.retry_batch(batch.id)
+
+
+def test_webhooks_are_made_changed_and_erased(client: Client) -> None:
+    webhook = client.create_webhook("https://hook.invalid/", events=["job.failed"])
+    assert (webhook.secret or "").startswith("whsec_")
+    assert [found.id for found in client.webhooks()] == [webhook.id]
+    assert client.change_webhook(webhook, tags=["board"]).tags == ["board"]
+    assert client.rotate_secret(webhook).secret != webhook.secret
+    assert client.rotate_secret().overlap_hours == 24
+    sent = client.ping_webhook(webhook)
+    wait_until(lambda: bool(client.deliveries(webhook)[0].attempts))
+    (delivery,) = client.deliveries(state="pending")
+    assert (delivery.id, delivery.type) == (sent.id, "webhook.test")
+    assert "leads nowhere" in (delivery.attempts[0].error or "")
+    assert client.redeliver(delivery).id == sent.id
+    client.delete_webhook(webhook)
+    assert client.webhooks() == []
+    with pytest.raises(RefusedError, match="public"):
+        client.create_webhook("http://127.0.0.1/")
 
 
 def test_a_wrong_key_is_the_callers_mistake(up: Up) -> None:

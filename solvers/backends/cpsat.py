@@ -40,8 +40,8 @@ _STATUSES = {
     cp_model.UNKNOWN: SolveStatus.NO_SOLUTION,
 }
 
-PROVE_BY_BOUND: Mapping[str, Any] = {"linearization_level": 2, "optimize_with_lb_tree_search": True}
-"""Sums of money: the linear relaxation says most, and the tree is searched for its bound."""
+PROVE_BY_RELAXATION: Mapping[str, Any] = {"linearization_level": 2}
+"""Sums of money: the linear relaxation, with all rows that CP-SAT can make of the model, says most."""
 
 PROVE_BY_CLAUSES: Mapping[str, Any] = {
     "linearization_level": 0,
@@ -128,7 +128,7 @@ class Race:
     variables: Sequence[cp_model.IntVar]
     limits: SolveLimits
     progress: Progress = field(default_factory=Silent)
-    lanes: Sequence[Mapping[str, Any]] = (PROVE_BY_BOUND, IMPROVE)
+    lanes: Sequence[Mapping[str, Any]] = (PROVE_BY_RELAXATION, IMPROVE)
     bound: float | None = None
     tell: Callable[[float | None, float | None], None] = lambda _objective, _bound: None
     _objective: float | None = None
@@ -172,7 +172,7 @@ class Race:
 
     def _over(self, lanes: list[_Lane]) -> bool:
         """Tell whether a lane has a proof, the bounds meet the best solution, or all lanes are at their end."""
-        if any(_proven(lane) for lane in lanes) or self._closed():
+        if any(_proven(lane) or _failed(lane) for lane in lanes) or self._closed():
             return True
         return len(lanes) == len(self.lanes) and not _unfinished(lanes)
 
@@ -277,6 +277,10 @@ class _Listener(cp_model.CpSolverSolutionCallback):
 
 def _proven(lane: _Lane) -> bool:
     return lane.running.done() and lane.status in {SolveStatus.OPTIMAL, SolveStatus.INFEASIBLE}
+
+
+def _failed(lane: _Lane) -> bool:
+    return lane.running.done() and lane.running.exception() is not None
 
 
 def _unfinished(lanes: list[_Lane]) -> list[_Lane]:

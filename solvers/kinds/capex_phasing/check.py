@@ -1,10 +1,6 @@
 """Everything that is wrong with a problem, at once, and what is only odd about it."""
 
 from collections.abc import Iterable, Iterator
-from math import isfinite
-from typing import Any
-
-import msgspec
 
 from solvers.issues import Issue, Severity, pointer
 from solvers.kinds.capex_phasing.problem import Objective, Problem, Project
@@ -17,7 +13,6 @@ SHARES_TOLERANCE = 1e-6
 def check(problem: Problem) -> list[Issue]:
     """Return all that makes no sense about a problem; the warnings are projects that can never be done."""
     issues = [
-        *_not_finite(problem, ()),
         *_duplicates("resources", [resource.id for resource in problem.resources]),
         *_duplicates("projects", [project.id for project in problem.projects]),
         *_cash_issues(problem),
@@ -39,20 +34,6 @@ def _issue(code: str, message: str, *path: str | int) -> Issue:
 
 def _warning(code: str, message: str, *path: str | int) -> Issue:
     return Issue(code=code, pointer=pointer(*path), message=message, severity=Severity.WARNING)
-
-
-def _not_finite(value: Any, path: tuple[str | int, ...]) -> Iterator[Issue]:
-    if isinstance(value, float) and not isfinite(value):
-        yield _issue("not_finite", "A number must be finite.", *path)
-    elif isinstance(value, list):
-        for index, entry in enumerate(value):
-            yield from _not_finite(entry, (*path, index))
-    elif isinstance(value, dict):
-        for key, entry in value.items():
-            yield from _not_finite(entry, (*path, key))
-    elif isinstance(value, msgspec.Struct):
-        for field in value.__struct_fields__:
-            yield from _not_finite(getattr(value, field), (*path, field))
 
 
 def _duplicates(table: str, names: list[str]) -> Iterator[Issue]:

@@ -117,14 +117,19 @@ def _tried(plan: Explained, fields: list[Field]) -> list[tuple[WhatIf, bool]]:
 
 
 def _again(plan: Explained, field: Field, value: float, seconds: float) -> Found | None:
-    """Search the problem with a field changed; where that takes too long to prove, look around the plan."""
-    of = instance_of(field.change(plan.of.problem, value))
+    """Search the problem with a field changed; where that takes too long to prove, look around the plan.
+
+    None: it would not make sense so, or nothing was found.
+    """
+    changed = field.change(plan.of.problem, value)
+    if changed is None:
+        return None
     took = plan.found.seconds
     limits = SolveLimits(
         seconds=seconds, relative_gap=plan.limits.relative_gap, threads=plan.limits.threads, seed=plan.limits.seed
     )
     quick = plan.found.status is not SolveStatus.OPTIMAL or took > seconds
-    found = Search(of=of, limits=limits, start=plan.starts, quick=quick).run()
+    found = Search(of=instance_of(changed), limits=limits, start=plan.starts, quick=quick).run()
     return found if found.objective is not None else None
 
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from solvers.issues import has_errors
+from solvers.kinds.capex_phasing.check import check
 from solvers.kinds.capex_phasing.problem import Problem, Project, Solution
 from solvers.kinds.capex_phasing.terms import month_name, monthly_cash
 
@@ -58,17 +60,15 @@ class Field:
             case "latest_finish":
                 return {"projects": {self.of: {"latest_finish": int(value)}}}
 
-    def change(self, problem: Problem, value: float) -> Problem:
-        """Return the problem as the patch would make it."""
+    def change(self, problem: Problem, value: float) -> Problem | None:
+        """Return the problem as the patch would make it; None: it would not make sense."""
         patch = self.patch(problem, value)
         (table, changes), *_ = patch.items()
-        if not isinstance(changes, dict):
-            return msgspec.structs.replace(problem, **patch)
-        rows = [
-            msgspec.structs.replace(row, **changes[row.id]) if row.id in changes else row
-            for row in getattr(problem, table)
-        ]
-        return msgspec.structs.replace(problem, **{table: rows})
+        if isinstance(changes, dict):
+            rows = getattr(problem, table)
+            changes = [msgspec.structs.replace(row, **changes.get(row.id, {})) for row in rows]
+        changed = msgspec.structs.replace(problem, **{table: changes})
+        return None if has_errors(check(changed)) else changed
 
     def _others(self, problem: Problem) -> list[str]:
         (project,) = [project for project in problem.projects if project.id == self.of]

@@ -147,10 +147,9 @@ def _least(problem: Problem, field: Field, limits: SolveLimits, until: float) ->
     """Return the least value found to work, by halving what is left between one that works and one that does not."""
 
     def works(value: float) -> bool:
-        seconds = until - time.perf_counter()
-        return seconds > 0 and can_be_done(
-            field.change(problem, value), msgspec.structs.replace(limits, seconds=seconds)
-        )
+        changed = field.change(problem, value)
+        left = msgspec.structs.replace(limits, seconds=until - time.perf_counter())
+        return changed is not None and left.seconds > 0 and can_be_done(changed, left)
 
     if not works(field.most):
         return None

@@ -20,6 +20,8 @@ from solvers.result import SolveResult, SolveStatus, relative_gap
 _SEARCH_SHARE = 0.8
 _ALL_SHARE = 0.97
 """Of the time there is: what the search may take, and the search with its explanation."""
+_PATIENCE = 2.0
+"""Seconds that an explanation may always take; and as long again as the search, where that took longer."""
 
 
 def solve(
@@ -40,7 +42,8 @@ def solve(
     found = search.run()
     solved = time.perf_counter()
     progress.phase("explain")
-    result = _result(search, found, msgspec.structs.replace(limits, seconds=_ALL_SHARE * limits.seconds), started)
+    until = min(started + _ALL_SHARE * limits.seconds, solved + max(_PATIENCE, solved - built))
+    result = _result(search, found, limits, until)
     result.stats |= {
         "build_seconds": built - started,
         "solve_seconds": solved - built,
@@ -49,8 +52,8 @@ def solve(
     return result
 
 
-def _result(search: Search, found: Found, limits: SolveLimits, started: float) -> SolveResult[Solution]:
-    of, progress, until = search.of, search.progress, started + limits.seconds
+def _result(search: Search, found: Found, limits: SolveLimits, until: float) -> SolveResult[Solution]:
+    of, progress = search.of, search.progress
     if found.starts is None or found.objective is None:
         infeasible = found.status is SolveStatus.INFEASIBLE
         why = explain_infeasible(of.problem, limits, until) if infeasible else Explanation()

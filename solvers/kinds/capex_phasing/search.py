@@ -10,8 +10,8 @@ import numpy as np
 from solvers.backends.cpsat import (
     BOUND_MAKESPAN,
     IMPROVE,
-    PROVE_BY_BOUND,
     PROVE_BY_CLAUSES,
+    PROVE_BY_RELAXATION,
     Answer,
     Race,
 )
@@ -31,7 +31,7 @@ Lanes: TypeAlias = tuple[Mapping[str, Any], ...]
 _GREEDY_SECONDS = 1.0
 _GREEDY_SHARE, _LINEAR_SHARE, _FIRST_SHARE = 0.1, 0.2, 0.7
 _ROUNDING = 1e-9
-_MONEY: Lanes = (PROVE_BY_BOUND, IMPROVE)
+_MONEY: Lanes = (PROVE_BY_RELAXATION, IMPROVE)
 _LANES: dict[Objective, Lanes] = {
     Objective.NPV: _MONEY,
     Objective.UPLIFT: _MONEY,
@@ -177,6 +177,8 @@ class Search:
         if best is None:
             return found
         found.starts, found.objective = best, self.of.worth(best)
+        if found.status is SolveStatus.NO_SOLUTION:
+            found.status = SolveStatus.FEASIBLE
         found.bound = self._bound(found)
         if found.bound is not None and relative_gap(found.objective, found.bound) <= self.limits.relative_gap:
             found.status, found.limit = SolveStatus.OPTIMAL, None

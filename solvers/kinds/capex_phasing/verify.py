@@ -20,8 +20,10 @@ def verify(problem: Problem, solution: Solution) -> list[Violation]:
     if unreadable:
         return unreadable
     plan = [(known[one.project_id], one) for one in solution.schedule]
+    outside = list(_windows(problem, plan))
+    if outside:
+        return outside
     return [
-        *_windows(problem, plan),
         *_precedence(plan),
         *_required(problem, plan),
         *_capacity(problem, plan),

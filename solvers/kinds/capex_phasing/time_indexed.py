@@ -190,8 +190,8 @@ def precedence_rows(steps: Steps, pairs: Iterable[tuple[int, int]] | None = None
             yield terms.row(name, 0)
 
 
-def linear_program(steps: Steps, amounts: Amounts, costs: Floats, *, integer: bool = False) -> Model:
-    """Return the program for HiGHS: maximize costs·y under all rows; integer: with whole steps, else relaxed."""
+def linear_program(steps: Steps, amounts: Amounts, costs: Floats) -> Model:
+    """Return the relaxed program for HiGHS: maximize costs·y under all rows."""
     balances = steps.balances
     count = steps.count + balances
     lower = np.zeros(count)
@@ -205,7 +205,6 @@ def linear_program(steps: Steps, amounts: Amounts, costs: Floats, *, integer: bo
         lower=lower,
         upper=np.concatenate([np.ones(steps.count), np.full(balances, INFINITY)]),
         rows=list(rows_of(steps, amounts)),
-        integer=np.arange(count) < steps.count if integer else None,
         maximize=True,
         sizes=sizes if balances else None,
     )

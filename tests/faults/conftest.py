@@ -12,7 +12,12 @@ import pytest
 from milpa.settings import Settings
 from storage.ledger import check_ledger
 from storage.transaction import Database
+from tests.conftest import database, redis, servers, settings, stack, tenant
 from tests.faults.crew import Crew
+
+__all__ = ["database", "redis", "servers", "settings", "stack", "tenant"]
+"""Imported, fixtures are new ones here: servers of their own, because workers take whatever job they find, and the
+ledger looks at every job there is."""
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from importlib import resources
 
 from deploy.local import address
 from deploy.local.accounts import die_with_parent
+from deploy.local.environment import environment
 from deploy.local.folders import DataDir
 from deploy.local.lock import only_one
 from deploy.local.processes import OWNER_MARK, Part
 from deploy.local.readiness import Doorway
-from deploy.local.secrets import load_or_make
 from deploy.local.servers import Servers
 from deploy.local.supervisor import Supervisor
 from deploy.local.teller import Teller
@@ -73,17 +73,7 @@ class LocalStack:
         self._teller.done(name, time.perf_counter() - began)
 
     def _environ(self) -> Mapping[str, str]:
-        secrets = load_or_make(self.folders.secrets)
-        return {
-            OWNER_MARK: str(self.folders.root),
-            "MILPA_DATA_DIR": str(self.folders.root),
-            "MILPA_DATABASE_URL": self._servers.postgres.app_url,
-            "MILPA_DATABASE_OWNER_URL": self._servers.postgres.owner_url,
-            "MILPA_REDIS_URL": self._servers.redis.url,
-            "MILPA_OBJECT_STORE_URL": os.environ.get("MILPA_OBJECT_STORE_URL", self.folders.objects.as_uri()),
-            "MILPA_SEAL_KEYS": secrets.seal_keys,
-            "MILPA_SIGNING_KEY": secrets.signing_key,
-        }
+        return {OWNER_MARK: str(self.folders.root), **environment(self._servers)}
 
     def _prepared(self) -> bool:
         """Tell whether the cluster has been prepared by a Milpa with the same migrations; asking it costs 1 s."""

@@ -22,7 +22,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, 
 
 @click.group()
 def queue() -> None:
-    """Look at the queues and hold them still, with MILPA_* settings."""
+    """Look at the queues and hold them still: of the MILPA_* settings, else of the `milpa up` in this folder."""
 
 
 @queue.command()
@@ -32,9 +32,9 @@ def status(as_json: bool) -> None:
     import asyncio
 
     from deploy import queues
-    from milpa.settings import Settings
+    from deploy.local.environment import settings_at_hand
 
-    _answer(asyncio.run(queues.status(Settings.from_env())), as_json=as_json)
+    _answer(asyncio.run(queues.status(settings_at_hand())), as_json=as_json)
 
 
 @queue.command()
@@ -45,9 +45,9 @@ def pause(which: str, as_json: bool) -> None:
     import asyncio
 
     from deploy import queues
-    from milpa.settings import Settings
+    from deploy.local.environment import settings_at_hand
 
-    _answer(asyncio.run(queues.pause(Settings.from_env(), _named(which))), as_json=as_json)
+    _answer(asyncio.run(queues.pause(settings_at_hand(), _named(which))), as_json=as_json)
 
 
 @queue.command()
@@ -58,9 +58,9 @@ def resume(which: str, as_json: bool) -> None:
     import asyncio
 
     from deploy import queues
-    from milpa.settings import Settings
+    from deploy.local.environment import settings_at_hand
 
-    _answer(asyncio.run(queues.resume(Settings.from_env(), _named(which))), as_json=as_json)
+    _answer(asyncio.run(queues.resume(settings_at_hand(), _named(which))), as_json=as_json)
 
 
 @queue.command()
@@ -71,9 +71,9 @@ def drain(which: str, timeout: float | None) -> None:
     import asyncio
 
     from deploy import queues
-    from milpa.settings import Settings
+    from deploy.local.environment import settings_at_hand
 
-    asyncio.run(queues.drain(Settings.from_env(), _named(which), timeout, _tell))
+    asyncio.run(queues.drain(settings_at_hand(), _named(which), timeout, _tell))
     console().print("[green]✓[/] Nothing runs. [bold]milpa queue resume[/] starts jobs again.", highlight=False)
 
 

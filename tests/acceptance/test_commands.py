@@ -99,3 +99,13 @@ def test_nobody_home_is_worth_another_try(up: Up) -> None:
     away = {"MILPA_URL": "http://127.0.0.1:1", "MILPA_API_KEY": up.key}
     said = json.loads(run_milpa("jobs", "--json", code=3, environ=away))
     assert said["error"]["code"] == "unreachable"
+
+
+def test_an_operator_beside_a_running_milpa_needs_no_settings(up: Up) -> None:
+    assert "interactive" in up.milpa("queue", "status")
+    report = json.loads(up.milpa("check", "--json", stderr=False))
+    assert report["lost"] == 0
+
+
+def test_an_operator_with_no_milpa_at_hand_is_told_where_it_was_sought(tmp_path: Path) -> None:
+    assert str(tmp_path / ".milpa") in run_milpa("check", code=2, folder=tmp_path)

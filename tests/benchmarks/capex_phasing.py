@@ -22,7 +22,7 @@ from solvers.kinds.capex_phasing.instance import instance_of
 from solvers.kinds.capex_phasing.problem import Problem
 from solvers.kinds.capex_phasing.search import Found, Search
 from solvers.kinds.capex_phasing.solution import solution_of
-from solvers.kinds.capex_phasing.time_indexed import Steps, linear_program, real_amounts, step_costs
+from solvers.kinds.capex_phasing.time_indexed import Steps, linear_program, real_amounts, rows_of, step_costs
 from solvers.limits import SolveLimits
 from solvers.progress import Silent
 from solvers.result import relative_gap
@@ -104,7 +104,7 @@ def _forms(seconds: float) -> None:
 def _by_highs(problem: Problem, seconds: float) -> tuple[str, ...]:
     of = instance_of(problem)
     steps = Steps(of)
-    relaxed = linear_program(steps, real_amounts(of), step_costs(of.values))
+    relaxed = linear_program(steps, rows_of(steps, real_amounts(of)), of.income, step_costs(of.values))
     model = replace(relaxed, integer=np.arange(len(relaxed.costs)) < steps.count)
     answer = Solver(model, SolveLimits(seconds=seconds)).solve()
     return answer.status, *_figures(answer.objective, answer.bound), f"{answer.seconds:.1f}"

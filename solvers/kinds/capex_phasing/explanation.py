@@ -4,6 +4,8 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 
+import msgspec
+
 from solvers.explain import ConstraintReport, DualKind, Explanation, WhatIf
 from solvers.kinds.capex_phasing.fields import Field, activities_of, fields_of
 from solvers.kinds.capex_phasing.greedy import fitted
@@ -125,9 +127,7 @@ def _again(plan: Explained, field: Field, value: float, seconds: float) -> Found
     if changed is None:
         return None
     took = plan.found.seconds
-    limits = SolveLimits(
-        seconds=seconds, relative_gap=plan.limits.relative_gap, threads=plan.limits.threads, seed=plan.limits.seed
-    )
+    limits = msgspec.structs.replace(plan.limits, seconds=seconds)
     quick = plan.found.status is not SolveStatus.OPTIMAL or took > seconds
     found = Search(of=instance_of(changed), limits=limits, start=plan.starts, quick=quick).run()
     return found if found.objective is not None else None

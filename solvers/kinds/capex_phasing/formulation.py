@@ -5,16 +5,17 @@ order of precedence, with steps only where money needs them. The first is the be
 at makespans.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from fractions import Fraction
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
 from ortools.sat.python import cp_model
 
-from solvers.backends.cpsat import whole_units
+from solvers.backends.cpsat import Answer, whole_units
 from solvers.backends.model import Row
 from solvers.kinds.capex_phasing.instance import LEFT_OUT, Instance, Starts
 from solvers.kinds.capex_phasing.problem import Objective
@@ -48,7 +49,8 @@ class Formulation:
 
     steps[c]: the switch of each step's column; none where the model needs no steps. balances: of cash, by month, where
     rows need them. intervals: start month of a place, and whether it is in the plan. makespan: where that is the
-    objective. weights[c]: what each step is worth, else. unit: units of the objective to one of money.
+    objective. weights[c]: what each step is worth, else. unit: units of the objective to one of money. going_on: see
+    `formulate`.
     """
 
     of: Instance
@@ -61,6 +63,7 @@ class Formulation:
     makespan: cp_model.IntVar | None = None
     weights: list[int] = field(default_factory=list)
     unit: float = 1.0
+    going_on: Callable[[], bool] = lambda: True
 
     @property
     def variables(self) -> list[cp_model.IntVar]:
@@ -69,8 +72,11 @@ class Formulation:
             return self.steps
         return [variable for pair in self.intervals.values() for variable in pair]
 
-    def starts(self, values: list[int]) -> Starts:
-        """Return the plan of the variables' values."""
+    def plan(self, answer: Answer) -> Starts | None:
+        """Return the plan of an answer; None: it has none."""
+        values = answer.values
+        if values is None:
+            return None
         if self.form is Form.TIME_INDEXED:
             return self.columns.starts(values)
         starts = np.full(self.of.size, LEFT_OUT, dtype=np.int64)
@@ -100,11 +106,14 @@ class Formulation:
         self.model.minimize(cp_model.LinearExpr.weighted_sum([s for s, _ in terms], [c for _, c in terms]))
 
 
-def formulate(of: Instance, form: Form | None = None) -> Formulation:
-    """Return the model of an instance. No needed project of it is without a start."""
+def formulate(of: Instance, form: Form | None = None, *, going_on: Callable[[], bool] = lambda: True) -> Formulation:
+    """Return the model of an instance. No needed project of it is without a start.
+
+    going_on: asked now and then; once it says no, the rest of a large model is left out, for nobody will solve it.
+    """
     form = form or best_form(of.objective)
     model, columns, amounts = cp_model.CpModel(), Steps(of), whole_amounts(of)
-    cash = list(cash_rows(columns, amounts))
+    cash = list(takewhile(lambda _: going_on(), cash_rows(columns, amounts)))
     with_steps = form is Form.TIME_INDEXED or bool(cash) or of.objective is not Objective.MAKESPAN
     built = Formulation(
         of=of,
@@ -112,6 +121,7 @@ def formulate(of: Instance, form: Form | None = None) -> Formulation:
         model=model,
         columns=columns,
         steps=[model.new_bool_var("") for _ in range(columns.count)] if with_steps else [],
+        going_on=going_on,
         balances=[model.new_int_var(0, _most_cash(amounts, of), "") for _ in range(columns.balances)],
     )
     if with_steps:
@@ -141,7 +151,7 @@ def _most_cash(amounts: Amounts, of: Instance) -> int:
 
 def _add(built: Formulation, rows: Iterable[Row]) -> None:
     variables = [*built.steps, *built.balances]
-    for row in rows:
+    for row in takewhile(lambda _: built.going_on(), rows):
         add_row(built.model, variables, row)
 
 

@@ -3,7 +3,7 @@
 from itertools import accumulate
 
 from solvers.kinds.capex_phasing.problem import LeftOutReason, Problem, Solution
-from solvers.kinds.capex_phasing.terms import first_day, month_name, monthly_cash
+from solvers.kinds.capex_phasing.terms import first_day, labels_of, month_name, monthly_cash
 from solvers.report import Cell, Chart, Column, Fact, Mark, Report, Table, Unit
 from solvers.result import SolveResult
 
@@ -77,7 +77,7 @@ def _facts(problem: Problem, solution: Solution, result: SolveResult[Solution]) 
 
 
 def _schedule(problem: Problem, solution: Solution) -> Table:
-    labels = {project.id: project.label for project in problem.projects}
+    labels = labels_of(problem)
     rows: list[Row] = [
         (
             labels[one.project_id],
@@ -108,7 +108,7 @@ def _schedule(problem: Problem, solution: Solution) -> Table:
 
 
 def _left_out(problem: Problem, solution: Solution) -> Table:
-    labels = {project.id: project.label for project in problem.projects}
+    labels = labels_of(problem)
     costs = {project.id: project.cost for project in problem.projects}
     return Table(
         name="left_out",

@@ -3,8 +3,10 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any, TypeAlias
 
+import msgspec
 import numpy as np
 
 from solvers.backends.cpsat import (
@@ -17,11 +19,11 @@ from solvers.backends.cpsat import (
 )
 from solvers.backends.highs import Solver
 from solvers.backends.model import Floats
-from solvers.kinds.capex_phasing.formulation import Form, Formulation, formulate
-from solvers.kinds.capex_phasing.greedy import filled, fitted, greedy
+from solvers.kinds.capex_phasing.formulation import Form, Formulation, best_form, formulate
+from solvers.kinds.capex_phasing.greedy import filled, greedy
 from solvers.kinds.capex_phasing.instance import Instance, Starts
 from solvers.kinds.capex_phasing.problem import Objective
-from solvers.kinds.capex_phasing.time_indexed import Steps, linear_program, real_amounts, step_costs
+from solvers.kinds.capex_phasing.time_indexed import Steps, linear_program, real_amounts, rows_of, step_costs
 from solvers.limits import SolveLimits
 from solvers.progress import Progress, Silent
 from solvers.result import LimitReached, SolveStatus, relative_gap
@@ -95,7 +97,12 @@ class Search:
             self.progress.incumbent(self.of.worth(plan), self._linear_bound)
         found = self._raced(plan)
         found.seconds = time.perf_counter() - self._began
+        found.stats["form"] = (self.form or best_form(self.of.objective)).value
         return found
+
+    @property
+    def _goes_on(self) -> bool:
+        return self._left > 0 and not self.progress.stop_requested()
 
     @property
     def _left(self) -> float:
@@ -103,10 +110,13 @@ class Search:
 
     def _guides(self) -> list[Floats]:
         """Solve the linear program: its bound is kept, its mean starts guide the greedy. None of it for makespan."""
-        if self.of.objective is Objective.MAKESPAN or self.quick or self.progress.stop_requested():
+        if self.of.objective is Objective.MAKESPAN or self.quick:
             return []
         steps = Steps(self.of)
-        model = linear_program(steps, real_amounts(self.of), step_costs(self.of.values))
+        rows = takewhile(lambda _: self._goes_on, rows_of(steps, real_amounts(self.of)))
+        model = linear_program(steps, rows, self.of.income, step_costs(self.of.values))
+        if not self._goes_on:
+            return []
         solver = Solver(model, self.limits, _Unwatched(self.progress.stop_requested))
         answer = solver.solve(_LINEAR_SHARE * self.limits.seconds)
         if answer.status is not SolveStatus.OPTIMAL or answer.objective is None:
@@ -118,24 +128,20 @@ class Search:
         return [steps.mean_starts(answer.point)]
 
     def _raced(self, plan: Starts | None) -> Found:
-        built = formulate(self.of, self.form)
+        built = formulate(self.of, self.form, going_on=lambda: self._goes_on)
+        if not self._goes_on:
+            return self._found(self._no_answer(), [plan])
         if plan is not None:
             built.hint(plan)
         lexicographic = self.of.objective is Objective.UPLIFT
         answer = self._race(built, self._left * (_FIRST_SHARE if lexicographic else 1.0))
-        found = self._found(built, answer, plan)
-        if lexicographic and found.starts is not None and answer.limit is not LimitReached.STOPPED:
-            found.cheapest = self._spared(built, found)
+        found = self._found(answer, [built.plan(answer), plan], built.unit)
+        if lexicographic and found.starts is not None:
+            found.cheapest = self._goes_on and self._spared(built, found)
         return found
 
     def _race(self, built: Formulation, seconds: float) -> Answer:
         known = None if self._linear_bound is None else self._linear_bound * built.unit
-        limits = SolveLimits(
-            seconds=max(0.0, seconds),
-            relative_gap=self.limits.relative_gap,
-            threads=self.limits.threads,
-            seed=self.limits.seed,
-        )
 
         def tell(objective: float | None, bound: float | None) -> None:
             told = None if objective is None else objective / built.unit
@@ -144,7 +150,7 @@ class Search:
         race = Race(
             model=built.model,
             variables=built.variables,
-            limits=limits,
+            limits=msgspec.structs.replace(self.limits, seconds=seconds),
             progress=self.progress,
             lanes=self._lanes(),
             bound=known,
@@ -156,10 +162,14 @@ class Search:
         lanes = _LANES[self.of.objective]
         return lanes[-1:] if self.quick and self.of.objective is not Objective.MAKESPAN else lanes
 
-    def _found(self, built: Formulation, answer: Answer, plan: Starts | None) -> Found:
-        """Take the better of CP-SAT's plan and the greedy one, with what still fits, and its distance to the bound."""
+    def _no_answer(self) -> Answer:
+        """Say that CP-SAT was not asked: there was no time for it."""
+        limit = LimitReached.STOPPED if self.progress.stop_requested() else LimitReached.TIME
+        return Answer(status=SolveStatus.NO_SOLUTION, limit=limit)
+
+    def _found(self, answer: Answer, plans: list[Starts | None], unit: float = 1.0) -> Found:
+        """Take the best plan, with what still fits, and its distance to the bound; unit: of the answer's objective."""
         stats: dict[str, float | int | str] = {
-            "form": built.form.value,
             "effort": answer.effort,
             "search_seconds": answer.seconds,
             "conflicts": answer.conflicts,
@@ -167,10 +177,9 @@ class Search:
         }
         if answer.status is SolveStatus.INFEASIBLE:
             return Found(status=SolveStatus.INFEASIBLE, stats=stats)
-        plans = [built.starts(answer.values)] if answer.values is not None else []
-        plans += [plan] if plan is not None else []
-        best = max((filled(self.of, starts) for starts in plans), key=self.of.rank, default=None)
-        cpsat = None if answer.bound is None else answer.bound / built.unit
+        whole = [filled(self.of, plan) for plan in plans if plan is not None]
+        best = max(whole, key=self.of.rank, default=None)
+        cpsat = None if answer.bound is None else answer.bound / unit
         found = Found(
             status=answer.status, limit=answer.limit, linear_bound=self._linear_bound, cpsat_bound=cpsat, stats=stats
         )
@@ -198,23 +207,20 @@ class Search:
 
     def _spared(self, built: Formulation, found: Found) -> bool:
         """Among the plans of the same uplift take the cheapest; return whether it is proven to be."""
-        if found.starts is None or self._left <= 0:
+        if found.starts is None:
             return False
         built.spare(found.starts)
         built.hint(found.starts)
         race = Race(
             model=built.model,
             variables=built.variables,
-            limits=SolveLimits(
-                seconds=self._left, relative_gap=0.0, threads=self.limits.threads, seed=self.limits.seed
-            ),
+            limits=msgspec.structs.replace(self.limits, seconds=self._left, relative_gap=0.0),
             progress=_Unwatched(self.progress.stop_requested),
         )
         answer = race.run()
-        if answer.values is not None:
-            cheaper = built.starts(answer.values)
-            if self.of.rank(cheaper) > self.of.rank(found.starts) and fitted(self.of, cheaper) is not None:
-                found.starts, found.objective = cheaper, self.of.worth(cheaper)
+        cheaper = built.plan(answer)
+        if cheaper is not None and self.of.rank(cheaper) > self.of.rank(found.starts):
+            found.starts, found.objective = cheaper, self.of.worth(cheaper)
         return answer.status is SolveStatus.OPTIMAL
 
 

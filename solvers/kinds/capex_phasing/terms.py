@@ -1,6 +1,7 @@
 """The arithmetic of a plan: when a project is paid, what it brings, and what months are called."""
 
 import calendar
+from collections import Counter
 from datetime import date
 from fractions import Fraction
 
@@ -62,6 +63,15 @@ def last_day(problem: Problem, month: int) -> date:
     """Return the last day of a month."""
     first = first_day(problem, month)
     return first.replace(day=calendar.monthrange(first.year, first.month)[1])
+
+
+def labels_of(problem: Problem) -> dict[str, str]:
+    """Return by id what a project is called: its name, with its id where several have that name."""
+    counts = Counter(project.label for project in problem.projects)
+    return {
+        project.id: project.label if counts[project.label] == 1 else f"{project.label} ({project.id})"
+        for project in problem.projects
+    }
 
 
 def predecessors(problem: Problem) -> list[list[int]]:

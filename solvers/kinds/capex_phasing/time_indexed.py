@@ -190,8 +190,8 @@ def precedence_rows(steps: Steps, pairs: Iterable[tuple[int, int]] | None = None
             yield terms.row(name, 0)
 
 
-def linear_program(steps: Steps, amounts: Amounts, costs: Floats) -> Model:
-    """Return the relaxed program for HiGHS: maximize costs·y under all rows."""
+def linear_program(steps: Steps, rows: Iterable[Row], income: Floats, costs: Floats) -> Model:
+    """Return the relaxed program for HiGHS: maximize costs·y under the rows. income: cash of each month, for scale."""
     balances = steps.balances
     count = steps.count + balances
     lower = np.zeros(count)
@@ -199,12 +199,12 @@ def linear_program(steps: Steps, amounts: Amounts, costs: Floats) -> Model:
         if must and (column := steps.present(place)) is not None:
             lower[column] = 1.0
     sizes = np.ones(count)
-    sizes[steps.count :] = max(1.0, float(sum(amounts.income)))
+    sizes[steps.count :] = max(1.0, float(income.sum()))
     return model_from_rows(
         costs=np.concatenate([costs, np.zeros(balances)]),
         lower=lower,
         upper=np.concatenate([np.ones(steps.count), np.full(balances, INFINITY)]),
-        rows=list(rows_of(steps, amounts)),
+        rows=list(rows),
         maximize=True,
         sizes=sizes if balances else None,
     )

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from solvers.explain import Repair, WhatIf
 from solvers.kinds.capex_phasing.fields import Field
 from solvers.kinds.capex_phasing.problem import LeftOutReason, Objective, Problem, Solution
-from solvers.kinds.capex_phasing.terms import month_name
+from solvers.kinds.capex_phasing.terms import labels_of, month_name
 from solvers.result import relative_gap
 
 _CENTS_BELOW = 1000
@@ -31,7 +31,7 @@ def money(amount: float, currency: str) -> str:
 
 def step_in_words(problem: Problem, field: Field) -> str:
     """Say what a constraint one step looser is, so that "is worth" may follow."""
-    labels = {project.id: project.label for project in problem.projects}
+    labels = labels_of(problem)
     match field.kind:
         case "cash":
             return (
@@ -51,7 +51,7 @@ def step_in_words(problem: Problem, field: Field) -> str:
 
 def change_in_words(problem: Problem, field: Field, value: float) -> str:
     """Say what a constraint becomes."""
-    labels = {project.id: project.label for project in problem.projects}
+    labels = labels_of(problem)
     match field.kind:
         case "cash":
             now, then = (money(amount, problem.currency) for amount in (field.limit or 0.0, value))
@@ -119,7 +119,7 @@ def _payback(problem: Problem, solution: Solution) -> list[str]:
 
 
 def _left_out(problem: Problem, solution: Solution) -> list[str]:
-    labels = {project.id: project.label for project in problem.projects}
+    labels = labels_of(problem)
     if problem.objective is Objective.MAKESPAN:
         names = [labels[one.project_id] for one in solution.left_out]
         return [f"Left out, since nothing required needs them: {_listed(names)}."] if names else []

@@ -126,6 +126,26 @@ def test_the_example_is_solved_verified_and_described() -> None:
     assert next(fact.value for fact in report.facts if fact.name == "npv") == result.solution.npv
 
 
+def test_projects_of_one_name_keep_rows_of_their_own() -> None:
+    body = body_of("worked_example")
+    for project in body["projects"]:
+        project["name"] = "Refurbishment"
+    problem = msgspec.convert(body, Problem)
+    report = KIND.describe(problem, solve(body))
+    assert [row[0] for row in report.table("schedule").rows] == ["Refurbishment (A)", "Refurbishment (B)"]
+    assert "Left out for want of cash: Refurbishment (C)." in report.sentences
+
+
+def test_a_plan_that_can_not_be_is_described_with_what_would_help() -> None:
+    body = body_of("worked_example")
+    body["projects"][2] |= {"required": True, "latest_finish": 0}
+    problem = msgspec.convert(body, Problem)
+    report = KIND.describe(problem, solve(body))
+    assert report.charts == []
+    assert [fact.value for fact in report.facts] == ["infeasible"]
+    assert ("Cash in 2026-01: 150 EUR instead of 100 EUR", 50.0) in report.table("repairs").rows
+
+
 BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "a cash list of another length": ({"monthly_cash": [1, 2]}, "wrong_length", "/monthly_cash"),
     "a resource named twice": (

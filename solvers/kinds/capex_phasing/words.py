@@ -154,5 +154,7 @@ def _months(count: float) -> str:
 
 
 def _listed(names: list[str], most: int = _NAMED) -> str:
+    """Write a list, by semicolons where a name has commas of its own."""
     shown = names if len(names) <= most else [*names[:most], f"{len(names) - most} more"]
-    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+    between = "; " if any("," in name for name in shown) else ", "
+    return shown[0] if len(shown) == 1 else f"{between.join(shown[:-1])} and {shown[-1]}"

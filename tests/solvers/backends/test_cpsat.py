@@ -111,7 +111,7 @@ def test_a_stop_in_the_middle_keeps_the_best_and_its_bound(lanes: tuple[dict[str
 def test_the_time_limit_ends_a_race_with_all_its_lanes() -> None:
     model, starts = endless()
     before = threading.active_count()
-    answer = Race(model=model, variables=starts, limits=SolveLimits(seconds=3)).run()
+    answer = Race(model=model, variables=starts, limits=SolveLimits(seconds=2.5)).run()
     assert answer.limit is LimitReached.TIME
     assert answer.status is SolveStatus.FEASIBLE
     assert answer.seconds < 30
@@ -120,14 +120,14 @@ def test_the_time_limit_ends_a_race_with_all_its_lanes() -> None:
 
 def test_one_thread_shares_its_time_between_the_lanes() -> None:
     model, starts = endless()
-    answer = Race(model=model, variables=starts, limits=SolveLimits(seconds=2, threads=1)).run()
+    answer = Race(model=model, variables=starts, limits=SolveLimits(seconds=1, threads=1)).run()
     assert answer.limit is LimitReached.TIME
     assert answer.status is SolveStatus.FEASIBLE
 
 
 def test_a_bound_known_before_ends_the_race_once_it_is_met() -> None:
     model, starts = endless()
-    found = Race(model=model, variables=starts, limits=SolveLimits(seconds=2)).run().objective
+    found = Race(model=model, variables=starts, limits=SolveLimits(seconds=0.5)).run().objective
     assert found is not None
     answer = Race(
         model=model, variables=starts, limits=SolveLimits(seconds=120, relative_gap=0.5), bound=0.75 * found

@@ -19,10 +19,14 @@ from storage.objects import ObjectStore
 from storage.queue import Queue
 from storage.rows import JobRow, NewJob
 from storage.transaction import Database
+from tests.conftest import database, redis, servers, settings, stack, tenant
 from tests.support.stack import settings_of
 from workers.compute_pool import ComputePool
 from workers.context import WorkerContext
 from workers.run_job import run_job
+
+__all__ = ["database", "redis", "servers", "settings", "stack", "tenant"]
+"""Imported, fixtures are new ones here: servers of their own, because workers take whatever job they find."""
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,7 @@ def _csv(data: bytes, headers: set[str]) -> Grid:
             "unreadable_table", f"No UTF-8 at {place(data, error.start)}: save as CSV UTF-8."
         ) from None
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text, headers), strict=True)
-    csv.field_size_limit(len(text) + 1)
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # one for the whole process: never lower it
     grid: Grid = []
     cells = 0
     try:

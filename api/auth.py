@@ -2,62 +2,25 @@
 
 import re
 import time
-from collections.abc import Mapping
-from enum import StrEnum
 from hashlib import sha256
 from typing import Any
-from uuid import UUID
 
-import msgspec
 import structlog
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from api.metrics import start_clock
+from api.principal import Permission, Principal, PrincipalKind
 from api.problem_details import ProblemError
 from api.request_id import request_id
 from api.services import services_of
-from storage.rows import ApiKeyRow, Role
+from storage.rows import ApiKeyRow
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 KNOWN_SECONDS = 1.0
 """How long a key that was good is taken for good without asking again."""
 _MOST_KNOWN = 10_000
 _BEARER = re.compile(r"bearer +(mlp_\w{1,200})", re.IGNORECASE | re.ASCII)
-
-
-class Permission(StrEnum):
-    """What a route asks of its caller. `PUBLIC` asks nothing: there is no secret, or the address itself is signed."""
-
-    PUBLIC = "public"
-    READ = "read"
-    SUBMIT = "submit"
-    MANAGE = "manage"
-    ADMINISTER = "administer"
-
-
-GRANTS: Mapping[Role, frozenset[Permission]] = {
-    Role.VIEWER: frozenset({Permission.READ}),
-    Role.PLANNER: frozenset({Permission.READ, Permission.SUBMIT}),
-    Role.MANAGER: frozenset({Permission.READ, Permission.SUBMIT, Permission.MANAGE}),
-    Role.ADMIN: frozenset({Permission.READ, Permission.SUBMIT, Permission.MANAGE, Permission.ADMINISTER}),
-}
-"""What each role may do; from viewer to admin each includes the one before. Others may nothing here."""
-
-
-class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is asking. subject: the API key's id. scopes: permissions that narrow the role; none narrow nothing."""
-
-    tenant: UUID
-    subject: str
-    name: str
-    role: Role
-    scopes: frozenset[str] = frozenset()
-
-    def may(self, permission: Permission) -> bool:
-        """Tell whether the role, narrowed by the scopes, grants the permission."""
-        granted = permission in GRANTS.get(self.role, frozenset())
-        return granted and (not self.scopes or permission.value in self.scopes)
 
 
 class KnownKeys:
@@ -86,7 +49,12 @@ class KnownKeys:
 
 def _principal(row: ApiKeyRow) -> Principal:
     return Principal(
-        tenant=row.tenant_id, subject=str(row.id), name=row.name, role=row.role, scopes=frozenset(row.scopes)
+        tenant=row.tenant_id,
+        kind=PrincipalKind.API_KEY,
+        subject=str(row.id),
+        name=row.name,
+        role=row.role,
+        scopes=frozenset(row.scopes),
     )
 
 
@@ -101,7 +69,7 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     if requires is Permission.PUBLIC:
         return
     principal = await _authenticate(connection)
-    if not principal.may(requires):
+    if requires not in principal.permissions:
         raise ProblemError(403, "forbidden", f"This needs the permission '{requires}', which your key does not have.")
     connection.scope["user"] = principal
 

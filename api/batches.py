@@ -11,12 +11,12 @@ from litestar.params import FromPath
 from litestar.response import Stream
 
 from api import sse
-from api.auth import Permission
 from api.bodies import AnyRequest, answer, read_json
 from api.entries import read_entries
 from api.events import open_stream
 from api.links import base_url, show_job
 from api.operations import Answer, Operation
+from api.principal import Permission
 from api.problem_details import invalid, not_found
 from api.queries import idempotency_key
 from api.services import services_of

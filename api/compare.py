@@ -7,11 +7,11 @@ from uuid import UUID
 import msgspec
 from litestar import Response, get
 
-from api.auth import Permission
 from api.bodies import AnyRequest, answer
 from api.links import base_url, show_job
 from api.operations import Answer, Operation
 from api.payloads import Cell, ReportFact
+from api.principal import Permission
 from api.problem_details import ProblemError, not_found
 from api.queries import bad_parameter, described, read_query
 from api.services import services_of

@@ -9,11 +9,11 @@ from litestar.params import FromPath
 from litestar.response import Stream
 
 from api import sse
-from api.auth import Permission
 from api.bodies import AnyRequest, answer
 from api.event_hub import EventHub, encode_event
 from api.links import base_url
 from api.operations import Answer, Operation
+from api.principal import Permission
 from api.problem_details import ProblemError, invalid, not_found
 from api.queries import described, read_query
 from api.services import services_of

@@ -11,10 +11,10 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.response import Stream
 
-from api.auth import Permission
 from api.bodies import AnyRequest, answer, read_json
 from api.links import base_url
 from api.operations import Answer, Operation
+from api.principal import Permission
 from api.problem_details import ProblemError, invalid, not_found
 from api.services import services_of
 from milpa.jobs import FileFormat

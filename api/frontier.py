@@ -7,12 +7,12 @@ import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath
 
-from api.auth import Permission
 from api.bodies import AnyRequest, answer, read_json
 from api.children import Change, ChildrenMade, Parent, find_parent, read_children, submit_children
 from api.frontier_chart import Point, frontier_chart, mark_dominated
 from api.operations import Answer, Operation
 from api.payloads import ChartSpec
+from api.principal import Permission
 from api.problem_details import ProblemError, invalid, not_found
 from api.questions import SweepQuestion, question_of
 from api.services import services_of

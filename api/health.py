@@ -8,10 +8,10 @@ from litestar import Response, get
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from redis.exceptions import RedisError
 
-from api.auth import Permission
 from api.bodies import AnyRequest, answer
 from api.metrics import Metrics
 from api.operations import Answer, Operation
+from api.principal import Permission
 from api.services import Services, services_of
 
 _REDIS_SECONDS = 1.0

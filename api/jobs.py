@@ -7,13 +7,13 @@ import msgspec
 from litestar import Response, delete, get, post
 from litestar.params import FromPath
 
-from api.auth import Permission
 from api.bodies import AnyRequest, answer, content_type, read_json
 from api.job_answers import answer_if_changed, answer_job
 from api.kinds import find_kind
 from api.links import JobWithResult, base_url, show_job
 from api.listing import JobPage, JobsQuery, list_page
 from api.operations import Answer, Operation
+from api.principal import Permission
 from api.problem_details import invalid, not_found, shown
 from api.queries import MAX_WAIT_SECONDS, described, idempotency_key, preferred_wait, read_query
 from api.services import services_of

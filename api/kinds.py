@@ -7,10 +7,10 @@ import msgspec
 from litestar import Response, get
 from litestar.params import FromPath
 
-from api.auth import Permission
 from api.bodies import AnyRequest, answer
 from api.links import base_url
 from api.operations import Answer, Operation
+from api.principal import Permission
 from api.problem_details import not_found
 from api.tables import MEDIA_TYPES, Templates
 from solvers.kind import Family, Sense

@@ -12,8 +12,8 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
-from api.auth import Permission
 from api.operations import Answer, KindPart, Operation
+from api.principal import Permission
 from api.problem_details import MEDIA_TYPE, ProblemDetails
 from api.schemas import PREFIX, Schemas, force_names
 from api.submissions import batch_item_type, pascal, request_type

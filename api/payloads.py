@@ -7,9 +7,9 @@ import msgspec
 from litestar import Response, get
 from litestar.params import FromPath
 
-from api.auth import Permission
 from api.bodies import AnyRequest, answer
 from api.operations import Answer, KindPart, Operation
+from api.principal import Permission
 from api.problem_details import ProblemError, not_found
 from api.services import services_of
 from milpa.jobs import JobState, Outcome

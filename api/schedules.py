@@ -8,11 +8,11 @@ import msgspec
 from litestar import Response, delete, get, patch, post
 from litestar.params import FromPath
 
-from api.auth import Permission
 from api.bodies import AnyRequest, answer, read_json
 from api.links import base_url
 from api.operations import Answer, Operation
 from api.pages import PageQuery, page_of, page_start
+from api.principal import Permission
 from api.problem_details import not_found
 from api.queries import idempotency_key, read_query
 from api.schedule_bodies import SchedulePatch, ScheduleRequest, read_changes, read_schedule

@@ -5,9 +5,9 @@ from uuid import UUID
 import msgspec
 from litestar import Response, get
 
-from api.auth import GRANTS, Permission
 from api.bodies import AnyRequest, answer
 from api.operations import Answer, Operation
+from api.principal import Permission, PrincipalKind
 from api.services import services_of
 from storage.rows import Role
 
@@ -21,11 +21,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Me(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is asking: tenant, key, role, what the role allows here, and the limits that hold."""
+    """Who is asking, what they may do here, and the limits that hold.
+
+    subject: the id of the API key, or the `sub` of the JWT.
+    """
 
     tenant_id: UUID
-    key_id: str
-    key_name: str
+    kind: PrincipalKind
+    subject: str
+    name: str
     role: Role
     permissions: list[Permission]
     limits: Limits
@@ -33,7 +37,7 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
 
 @get(
     "/v1/me",
-    requires=Permission.READ,
+    requires=Permission.KNOWN,
     operation=Operation(tag="Service", answers={200: Answer("You.", Me)}),
     sync_to_thread=False,
 )
@@ -48,10 +52,11 @@ def show_me(request: AnyRequest) -> Response[bytes]:
     )
     me = Me(
         tenant_id=principal.tenant,
-        key_id=principal.subject,
-        key_name=principal.name,
+        kind=principal.kind,
+        subject=principal.subject,
+        name=principal.name,
         role=principal.role,
-        permissions=sorted(permission for permission in GRANTS[principal.role] if principal.may(permission)),
+        permissions=sorted(principal.permissions - {Permission.KNOWN}),
         limits=limits,
     )
     return answer(me)

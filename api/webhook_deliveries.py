@@ -8,10 +8,10 @@ import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath
 
-from api.auth import Permission
 from api.bodies import AnyRequest, answer
 from api.operations import Answer, Operation
 from api.pages import PageQuery, page_of, page_start
+from api.principal import Permission
 from api.queries import described, read_query
 from api.services import services_of
 from api.webhook_bodies import found_or_404, read_asked

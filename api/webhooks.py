@@ -9,10 +9,10 @@ from litestar import Response, delete, get, patch, post
 from litestar.params import FromPath
 from msgspec import UNSET, UnsetType
 
-from api.auth import Permission
 from api.bodies import AnyRequest, answer
 from api.links import base_url
 from api.operations import Answer, Operation
+from api.principal import Permission
 from api.problem_details import not_found
 from api.services import services_of
 from api.submissions import Tag

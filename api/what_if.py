@@ -7,10 +7,10 @@ import msgspec
 from litestar import Response, post
 from litestar.params import FromPath
 
-from api.auth import Permission
 from api.bodies import AnyRequest, read_json
 from api.children import Change, ChildrenMade, find_parent, read_children, submit_children
 from api.operations import Answer, Operation
+from api.principal import Permission
 from api.problem_details import invalid
 from api.services import services_of
 from api.submissions import LINE_LENGTH, Line, Text

@@ -7,12 +7,12 @@ import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath
 
-from api.auth import Permission
 from api.bodies import AnyRequest, answer, read_json
 from api.children import Change, Parent, find_parent, read_children, refuse_without_answer
 from api.job_answers import answer_job
 from api.links import base_url, show_job
 from api.operations import Answer, Operation
+from api.principal import Permission
 from api.problem_details import ProblemError, invalid, not_found
 from api.queries import idempotency_key, preferred_wait
 from api.questions import ForceQuestion, question_of

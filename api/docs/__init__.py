@@ -5,8 +5,8 @@ from importlib import resources
 from litestar import Response, get
 
 from api import openapi
-from api.auth import Permission
 from api.operations import Answer, Operation
+from api.principal import Permission
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:; "

@@ -9,8 +9,8 @@ import pytest
 from litestar import Litestar
 from litestar.routes import HTTPRoute
 
-from api.auth import GRANTS, Permission
 from api.main import create_app
+from api.principal import GRANTS, Permission
 from milpa.jobs import new_id
 from milpa.settings import Settings
 from storage.rows import Role
@@ -52,6 +52,8 @@ def test_what_reads_asks_to_read_and_what_writes_for_more() -> None:
     for method, path, requires in ROUTES:
         if path.startswith(_ADMINS_ALONE):
             assert requires is Permission.ADMINISTER, path
+        elif path == "/v1/me":
+            assert requires is Permission.KNOWN
         elif requires is not Permission.PUBLIC:
             assert (method == "GET") == (requires is Permission.READ), path
 
@@ -119,6 +121,7 @@ async def test_me_says_who_and_what(app: Litestar, tenant: UUID, new_key: NewKey
     async with client(app, await new_key(tenant, Role.PLANNER)) as http:
         me = (await http.get("/v1/me")).json()
     assert (me["tenant_id"], me["role"], me["permissions"]) == (str(tenant), "planner", ["read", "submit"])
+    assert (me["kind"], me["name"], UUID(me["subject"]).version) == ("api_key", "test", 7)
     assert me["limits"]["body_bytes"] == 32_000_000
     assert "mlp_" not in str(me)
 

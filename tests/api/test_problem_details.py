@@ -6,8 +6,8 @@ import httpx
 import pytest
 from litestar import get
 
-from api.auth import Permission
 from api.main import create_app
+from api.principal import Permission
 from deploy.local.servers import Servers
 from milpa.errors import FatalError
 from storage.migrate import migrate

@@ -2,10 +2,13 @@
 
 import argparse
 import socket
+from ipaddress import ip_network
 
 import uvicorn
+from litestar import Litestar
 
 from api.main import create_app
+from milpa.errors import UsageError
 from milpa.logging import configure
 from milpa.settings import Settings
 
@@ -16,16 +19,30 @@ DRAIN_SECONDS = 5
 def serve(settings: Settings, listening: socket.socket | None = None) -> None:
     """Serve until SIGTERM or SIGINT, on a socket that already listens or on the host and port of the settings."""
     configure(settings.log_level, json=settings.log_format == "json")
-    config = uvicorn.Config(
-        create_app(settings),
+    server = uvicorn.Server(server_config(create_app(settings), settings))
+    server.run(sockets=[listening] if listening else None)
+
+
+def server_config(app: Litestar, settings: Settings) -> uvicorn.Config:
+    """Return how uvicorn is to serve the app. UsageError: `trusted_proxies` names what is no address."""
+    return uvicorn.Config(
+        app,
         host=settings.host,
         port=settings.port,
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=[_checked(proxy) for proxy in settings.trusted_proxies],
     )
-    uvicorn.Server(config).run(sockets=[listening] if listening else None)
+
+
+def _checked(proxy: str) -> str:
+    try:
+        return str(ip_network(proxy))
+    except ValueError as error:
+        raise UsageError("bad_setting", f"MILPA_TRUSTED_PROXIES: {error}") from None
 
 
 def main() -> None:

@@ -51,6 +51,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8080
     public_url: str = ""
     """Address that links start with; the request's own when left out."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks (10.0.0.0/8) whose X-Forwarded-For and X-Forwarded-Proto are believed."""
     max_body_bytes: int = 32_000_000
     max_upload_bytes: int = 10_000_000
     max_json_depth: int = 64

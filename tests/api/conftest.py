@@ -111,7 +111,16 @@ def driver(database: Database, tenant: UUID) -> JobDriver:
 @asynccontextmanager
 async def served(app: Litestar) -> AsyncIterator[str]:
     """Serve the app by uvicorn on a free port; yields its address."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, lifespan="off", log_level="critical", access_log=False))
+    config = uvicorn.Config(app, port=0, lifespan="off", log_level="critical", access_log=False)
+    async with serving(config) as address:
+        yield address
+
+
+@asynccontextmanager
+async def serving(config: uvicorn.Config) -> AsyncIterator[str]:
+    """Serve as configured, but on a free port and without the app's own beginning and end; yields the address."""
+    config.port, config.lifespan = 0, "off"
+    server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[method-assign]
     await _start(server)
     port = server.servers[0].sockets[0].getsockname()[1]

@@ -17,6 +17,7 @@ from api.problem_details import not_found
 from api.queries import idempotency_key, read_query
 from api.schedule_bodies import SchedulePatch, ScheduleRequest, read_changes, read_schedule
 from api.services import services_of
+from api.submissions import idempotency_of
 from milpa.jobs import FileFormat, JobOptions, JobState, Priority
 from storage.rows import NewJob
 from storage.schedule_rows import Overlap, RunRow, RunState, ScheduleRow
@@ -99,7 +100,8 @@ class RunPage(msgspec.Struct, frozen=True):
     operation=Operation(
         tag="Schedules",
         body=ScheduleRequest,
-        answers={201: Answer("The schedule.", Schedule, headers=("Location",))},
+        headers=("Idempotency-Key",),
+        answers={201: Answer("The schedule.", Schedule, headers=("Location", "Idempotency-Replayed"))},
     ),
 )
 async def create_schedule(request: AnyRequest) -> Response[bytes]:
@@ -108,11 +110,14 @@ async def create_schedule(request: AnyRequest) -> Response[bytes]:
     Its jobs are checked here and now; each due time submits them as one batch.
     """
     services = services_of(request)
+    key = idempotency_key(request)
     new = await read_schedule(await read_json(request, services.settings.max_body_bytes), services.settings)
+    idempotency = await idempotency_of(key, list(new.jobs), msgspec.structs.replace(new, jobs=()))
     async with services.database.transaction(request.user.tenant) as transaction:
-        row = await transaction.schedules.create(new)
-    made = _show(request, row)
-    return answer(made, 201, {"Location": made.links["self"]})
+        made = await transaction.schedules.create(new, idempotency)
+    schedule = _show(request, made.schedule)
+    replayed = {"Idempotency-Replayed": "true"} if made.replayed else {}
+    return answer(schedule, 201, {"Location": schedule.links["self"], **replayed})
 
 
 @get(

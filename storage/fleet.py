@@ -72,6 +72,9 @@ WITH old AS (
     UPDATE jobs SET pruned_at = now() FROM old WHERE jobs.tenant_id = old.tenant_id AND jobs.id = old.id
 ), payload AS (
     DELETE FROM payloads USING old WHERE payloads.tenant_id = old.tenant_id AND job_id = old.id
+), told AS (  -- the closing event stays: who follows the job still hears how it ended
+    DELETE FROM job_events USING old
+    WHERE job_events.tenant_id = old.tenant_id AND job_id = old.id AND type NOT IN ('succeeded', 'failed', 'cancelled')
 ), request AS (
     DELETE FROM file_requests USING old WHERE file_requests.tenant_id = old.tenant_id AND job_id = old.id
 ), gone AS (
@@ -167,9 +170,10 @@ class FleetStore:
         return await give_back(self._session, expired, event=EventType.RESCUED, crashes=1, alive=False)
 
     async def prune(self, retention_days: float) -> Pruned:
-        """Drop payloads and files of jobs ended so long ago, expired idempotency keys and long-gone workers.
+        """Drop payloads, files and the log of jobs ended so long ago, expired idempotency keys and long-gone workers.
 
-        The objects are to be deleted after the commit. Call again until no job is left: each call is one small bite.
+        The row stays with its figures, and of the log its closing event. The objects are to be deleted after the
+        commit. Call again until no job is left: each call is one small bite.
         """
         await self._session.run(_PRUNE_KEYS)
         await self._session.run(_PRUNE_WORKERS)

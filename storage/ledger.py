@@ -54,8 +54,9 @@ SELECT count(*) AS jobs,
     count(*) FILTER (WHERE ends > 1 OR (ends > 0 AND finished_at IS NULL)) AS several_terminal_events,
     count(*) FILTER (WHERE attempts > 1 OR (has_result AND state <> 'succeeded')) AS duplicate_results,
     count(*) FILTER (WHERE stuck) AS stuck,
-    count(*) FILTER (WHERE events <> last_seq OR (events > 0 AND (first_seq <> 1 OR newest_seq <> last_seq)))
-        AS seq_gaps
+    count(*) FILTER (WHERE CASE  -- of a pruned job the closing event alone is kept
+        WHEN pruned_at IS NOT NULL THEN events <> 1 OR newest_seq <> last_seq
+        ELSE events <> last_seq OR (events > 0 AND (first_seq <> 1 OR newest_seq <> last_seq)) END) AS seq_gaps
 FROM job
 """)
 

@@ -91,7 +91,7 @@ def _open(url: str, options: dict[str, str]) -> Any:
     if parts.scheme == "memory":
         return MemoryStore()
     if parts.scheme == "file":
-        return LocalStore(prefix=parts.path, mkdir=True)
+        return LocalStore(prefix=parts.path, mkdir=True, automatic_cleanup=True)  # folders go with their last file
     plain = any(value.startswith("http://") for value in options.values())  # an endpoint without TLS, by address
     try:
         return from_url(url, config=cast("Any", options), client_options={"allow_http": plain}, retry_config=_RETRIES)

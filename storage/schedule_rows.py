@@ -75,6 +75,13 @@ class ScheduleRow(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
 
 
+class ScheduleMade(msgspec.Struct, frozen=True):
+    """The schedule that answers a wish for one; replayed: its idempotency key had made it before."""
+
+    schedule: ScheduleRow
+    replayed: bool
+
+
 class RunRow(msgspec.Struct, frozen=True, kw_only=True):
     """One run. due_at: None when it was asked for by hand. size, counts: of its batch, where it started one."""
 

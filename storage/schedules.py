@@ -14,6 +14,7 @@ from sqlalchemy.engine import RowMapping
 from milpa.jobs import new_id
 from storage import tables
 from storage.cron import due_times, next_due
+from storage.idempotency import conflict, taken
 from storage.jobs import JobStore
 from storage.rows import Idempotency, NewJob, SubmittedBatch
 from storage.schedule_rows import (
@@ -24,6 +25,7 @@ from storage.schedule_rows import (
     RunRow,
     RunState,
     ScheduleChanges,
+    ScheduleMade,
     ScheduleRow,
 )
 from storage.session import Session, read
@@ -123,9 +125,19 @@ class ScheduleStore:
         self._session = session
         self._tenant = tenant
 
-    async def create(self, new: NewSchedule) -> ScheduleRow:
-        """Make a schedule; its jobs are kept sealed."""
+    async def create(self, new: NewSchedule, idempotency: Idempotency | None = None) -> ScheduleMade:
+        """Make a schedule, or find the one that the key made before; its jobs are kept sealed.
+
+        UsageError (`idempotency_conflict`): the key was used with another body.
+        """
         schedule_id = new_id()
+        if idempotency is not None and (
+            made := await taken(self._session, self._tenant, idempotency, schedule=schedule_id)
+        ):
+            found = made["schedule_id"] and await self.get(made["schedule_id"])
+            if found is None:
+                raise conflict()
+            return ScheduleMade(found, replayed=True)
         row = await self._session.one(
             _CREATE,
             id=schedule_id,
@@ -133,7 +145,7 @@ class ScheduleStore:
             next_due_at=await self._next_due(new.cron, new.timezone, enabled=new.enabled),
             **await self._columns(schedule_id, msgspec.structs.asdict(new)),
         )
-        return read(row, ScheduleRow)
+        return ScheduleMade(read(row, ScheduleRow), replayed=False)
 
     async def get(self, schedule_id: UUID) -> ScheduleRow | None:
         """Return the schedule, or None."""

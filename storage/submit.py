@@ -1,17 +1,16 @@
 """Submitting: the job, its input, its first event and its idempotency key, in one transaction."""
 
 import asyncio
-import hmac
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.engine import RowMapping
 
-from milpa.errors import TransientError, UsageError
+from milpa.errors import UsageError
 from milpa.jobs import JobState, new_id
 from storage.files import FileStore
+from storage.idempotency import conflict, taken
 from storage.job_reader import JobReader
 from storage.rows import Idempotency, JobRow, NewJob, PayloadName, Submitted, SubmittedBatch
 from storage.session import payload_context, read_job, to_json
@@ -38,18 +37,6 @@ WITH job AS (
 )
 SELECT * FROM job
 """)
-
-_TAKE_KEY = text("""
-INSERT INTO idempotency_keys (tenant_id, key, body_hash, job_id, batch_id, expires_at)
-VALUES (:tenant, :key, :body_hash, :job, :batch, now() + make_interval(hours => :hours))
-ON CONFLICT (tenant_id, key) DO UPDATE
-SET body_hash = excluded.body_hash, job_id = excluded.job_id, batch_id = excluded.batch_id,
-    expires_at = excluded.expires_at
-WHERE idempotency_keys.expires_at <= now()
-RETURNING true
-""")
-
-_FIND_KEY = text("SELECT body_hash, job_id, batch_id FROM idempotency_keys WHERE key = :key")
 
 _INSERT_BATCH = text(
     "INSERT INTO batches (tenant_id, id, name, webhook_url, size) VALUES (:tenant, :id, :name, :webhook_url, :size)"
@@ -105,10 +92,12 @@ class Submission(JobReader):
         UsageError (`idempotency_conflict`): the key was used with another body.
         """
         job_id = new_id()
-        if new.idempotency is not None and (made := await self._taken(new.idempotency, job_id=job_id)):
+        if new.idempotency is not None and (
+            made := await taken(self._session, self._tenant, new.idempotency, job=job_id)
+        ):
             job = made["job_id"] and await self.get(made["job_id"])
             if job is None:
-                raise _conflict()
+                raise conflict()
             return Submitted(job, replayed=True)
         return Submitted(await self._make(job_id, new), replayed=False)
 
@@ -126,9 +115,9 @@ class Submission(JobReader):
         if not 0 < len(jobs) <= MAX_BATCH:
             raise UsageError("batch_size", f"A batch has 1 to {MAX_BATCH:,} jobs, not {len(jobs):,}.")
         batch_id = new_id()
-        if idempotency is not None and (made := await self._taken(idempotency, batch_id=batch_id)):
+        if idempotency is not None and (made := await taken(self._session, self._tenant, idempotency, batch=batch_id)):
             if made["batch_id"] is None:
-                raise _conflict()
+                raise conflict()
             return SubmittedBatch(made["batch_id"], await self._in_batch(made["batch_id"]), replayed=True)
         await self._session.run(
             _INSERT_BATCH, tenant=self._tenant, id=batch_id, name=name, webhook_url=webhook_url, size=len(jobs)
@@ -157,28 +146,6 @@ class Submission(JobReader):
         if problem is None:
             raise UsageError("input_gone", "The job's problem was removed after its retention time.")
         return _same(job, problem, await self.payload(job.id, "question"))
-
-    async def _taken(
-        self, idempotency: Idempotency, *, job_id: UUID | None = None, batch_id: UUID | None = None
-    ) -> RowMapping | None:
-        """Take the key for a new job or batch; returns what it made before when it was taken already."""
-        taken = await self._session.first(
-            _TAKE_KEY,
-            tenant=self._tenant,
-            key=idempotency.key,
-            body_hash=idempotency.body_hash,
-            job=job_id,
-            batch=batch_id,
-            hours=self._session.settings.idempotency_hours,
-        )
-        if taken is not None:
-            return None
-        made = await self._session.first(_FIND_KEY, key=idempotency.key)
-        if made is None:  # its job was erased between the two statements
-            raise TransientError("idempotency_busy", "The request of this idempotency key is just being erased.")
-        if not hmac.compare_digest(made["body_hash"], idempotency.body_hash):
-            raise _conflict()
-        return made
 
     async def _make(self, job_id: UUID, new: NewJob, batch_id: UUID | None = None) -> JobRow:
         values = await self._values(job_id, new, batch_id)
@@ -267,7 +234,3 @@ def _same(job: JobRow, problem: bytes, question: bytes | None) -> NewJob:
         parent_id=job.parent_id,
         question=question,
     )
-
-
-def _conflict() -> UsageError:
-    return UsageError("idempotency_conflict", "This idempotency key was used with another body.")

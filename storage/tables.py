@@ -203,6 +203,7 @@ idempotency_keys = Table(
     Column("body_hash", LargeBinary, nullable=False),
     Column("job_id", Uuid),
     Column("batch_id", Uuid),
+    Column("schedule_id", Uuid),
     time("expires_at", required=True),
     PrimaryKeyConstraint("tenant_id", "key"),
     # Deferred: the key is taken before the job is made, so that of two with one key the second waits for the first.
@@ -216,6 +217,13 @@ idempotency_keys = Table(
     ForeignKeyConstraint(
         ("tenant_id", "batch_id"),
         ("batches.tenant_id", "batches.id"),
+        ondelete="CASCADE",
+        deferrable=True,
+        initially="DEFERRED",
+    ),
+    ForeignKeyConstraint(
+        ("tenant_id", "schedule_id"),
+        ("schedules.tenant_id", "schedules.id"),
         ondelete="CASCADE",
         deferrable=True,
         initially="DEFERRED",

@@ -1,6 +1,7 @@
 """Child processes of the embedded stack: each in its own session, logging to a file, dying with its parent."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -97,6 +98,16 @@ def _end_of(log: Path) -> str:
 def log_end(log: Path, lines: int = 12) -> str:
     """Return the last lines of a log."""
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def keep_small(log: Path, limit: int) -> None:
+    """Set aside what a log says as `….log.1`, in place of what was there, once it is larger than `limit` bytes.
+
+    Its part goes on writing to the same file, from the beginning; a line written in this very moment may be lost.
+    """
+    if log.exists() and log.stat().st_size > limit:
+        shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+        os.truncate(log, 0)
 
 
 def orphans(data_dir: Path, server_folders: frozenset[str]) -> list[psutil.Process]:

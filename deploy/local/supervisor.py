@@ -4,19 +4,22 @@ import subprocess
 import time
 from collections.abc import Callable
 
-from deploy.local.processes import Part, ask, log_end, start, wait_ended, wait_ready
+from deploy.local.processes import Part, ask, keep_small, log_end, start, wait_ended, wait_ready
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.25, 30.0
 """Seconds before a part that died is started again; doubled each time it dies young."""
 _GROWN_UP = 60.0
 """Seconds after which a part's death is a new story, not the same trouble again."""
+_LOG_BYTES = 20_000_000
+"""The most that a part's log grows to; as much again is kept of what it said before."""
 
 
 class Supervisor:
     """The running parts, in the order they were started. `tell` is called with one line for people per happening."""
 
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, tell: Callable[[str], None], log_bytes: int = _LOG_BYTES) -> None:
         self._tell = tell
+        self._log_bytes = log_bytes
         self._groups: list[list[_Kept]] = []
 
     def start(self, *parts: Part) -> None:
@@ -31,8 +34,9 @@ class Supervisor:
             kept.wait()
 
     def look(self) -> None:
-        """Start again what died and whose time has come. Call it a few times a second."""
+        """Start again what died and whose time has come, and keep logs small. Call it a few times a second."""
         for kept in self._all():
+            keep_small(kept.part.log, self._log_bytes)
             for line in kept.look():
                 self._tell(line)
 

@@ -16,16 +16,22 @@ _PAGE = 200
 
 
 def create_schedule(
-    name: str, cron: str, timezone: str, jobs: Sequence[Mapping[str, Any]], **more: Any
+    name: str,
+    cron: str,
+    timezone: str,
+    jobs: Sequence[Mapping[str, Any]],
+    *,
+    idempotency_key: str | None = None,
+    **more: Any,
 ) -> Call[Schedule]:
     """Make a schedule. RefusedError lists all that is wrong with it and its jobs.
 
     cron: minute, hour, day of month, month, day of week, such as "0 2 * * *". timezone: an IANA name. jobs: each
     `{"kind", "problem", …}` as the body of a submit; one batch for each due time. more: webhook_url, overlap ("skip" or
-    "queue"), catch_up_minutes, enabled. Not sent again where the answer was lost: look at the list first.
+    "queue"), catch_up_minutes, enabled. Sending again after a lost connection never makes a second one.
     """
     body = {"name": name, "cron": cron, "timezone": timezone, "jobs": list(jobs), **more}
-    return (yield from send(_write("POST", "/v1/schedules", body, repeatable=False))).read(Schedule)
+    return (yield from send(_write("POST", "/v1/schedules", body, _key(idempotency_key)))).read(Schedule)
 
 
 def schedules(limit: int = 50) -> Call[list[Schedule]]:
@@ -50,8 +56,7 @@ def delete_schedule(schedule: ScheduleRef) -> Call[None]:
 
 def run_schedule(schedule: ScheduleRef, *, idempotency_key: str | None = None) -> Call[ScheduleRun]:
     """Run the schedule now, whatever still runs; due times stay as they are."""
-    headers = {"Idempotency-Key": idempotency_key or str(uuid4())}
-    request = Request(method="POST", path=f"{_path(schedule)}/run", headers=headers)
+    request = Request(method="POST", path=f"{_path(schedule)}/run", headers=_key(idempotency_key))
     return (yield from send(request)).read(ScheduleRun)
 
 
@@ -76,6 +81,10 @@ def _path(schedule: ScheduleRef) -> str:
     return f"/v1/schedules/{schedule.id if isinstance(schedule, Schedule) else quote(str(schedule), safe='')}"
 
 
-def _write(method: str, path: str, body: Mapping[str, Any], *, repeatable: bool = True) -> Request:
-    headers = {"Content-Type": "application/json"}
-    return Request(method=method, path=path, headers=headers, body=msgspec.json.encode(body), repeatable=repeatable)
+def _key(given: str | None) -> dict[str, str]:
+    return {"Idempotency-Key": given or str(uuid4())}
+
+
+def _write(method: str, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Request:
+    content = {"Content-Type": "application/json", **(headers or {})}
+    return Request(method=method, path=path, headers=content, body=msgspec.json.encode(body))

@@ -1,3 +1,4 @@
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -37,6 +38,24 @@ async def test_a_schedule_says_when_it_is_due_next(http: httpx.AsyncClient) -> N
     fields = ("name", "cron", "timezone", "size", "webhook_url", "overlap", "catch_up_minutes", "enabled")
     assert [schedule[name] for name in fields] == ["night", "0 2 * * *", "Asia/Riyadh", 2, AWAY, "queue", 5, True]
     assert (await http.get(schedule["links"]["self"])).json() == schedule
+
+
+async def test_a_schedule_is_made_once_for_one_key(http: httpx.AsyncClient) -> None:
+    async def post(name: str = "night", **more: Any) -> httpx.Response:
+        return await http.post("/v1/schedules", json=nightly(name=name, **more), headers=headers)
+
+    headers = {"Idempotency-Key": f"schedule-{uuid4()}"}
+    first, *again = await asyncio.gather(*(post() for _ in range(5)))
+    assert {answer.status_code for answer in (first, *again)} == {201}
+    assert len({answer.json()["id"] for answer in (first, *again)}) == 1
+    assert sum(answer.headers.get("idempotency-replayed") == "true" for answer in (first, *again)) == 4
+    assert len((await http.get("/v1/schedules")).json()["items"]) == 1
+    for other in (await post("day"), await post(cron="0 3 * * *"), await post(jobs=[entry()])):
+        assert (other.status_code, other.json()["type"]) == (422, "/problems/idempotency-conflict")
+    job = await http.post("/v1/deal-picker/jobs", json=body(), headers=headers)
+    assert job.status_code == 422, "nor for a job"
+    assert (await http.delete(first.json()["links"]["self"])).status_code == 204
+    assert (await post("day")).status_code == 201, "erased with the schedule"
 
 
 async def test_what_is_left_out_has_its_default(http: httpx.AsyncClient) -> None:

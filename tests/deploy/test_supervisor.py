@@ -111,6 +111,30 @@ def test_an_interrupt_of_the_terminal_does_not_reach_the_parts(tmp_path: Path, s
     assert os.getsid(pids(tmp_path)[0]) != os.getsid(0)
 
 
+def test_a_log_is_kept_small_while_its_part_writes_on(tmp_path: Path, told: list[str]) -> None:
+    chatters = "import sys,time\nfor n in range(10**9): print('line', n, flush=True); time.sleep(0.0002)"
+    supervisor = Supervisor(told.append, log_bytes=20_000)
+    supervisor.start(
+        Part(name="chatterbox", command=[sys.executable, "-c", chatters], log=tmp_path / "log", ready=lambda: True)
+    )
+    cuts, largest, before = 0, 0, 0
+
+    def cut_twice() -> bool:
+        nonlocal cuts, largest, before
+        size = (tmp_path / "log").stat().st_size
+        cuts, largest, before = cuts + (size < before), max(largest, size), size
+        supervisor.look()
+        return cuts == 2
+
+    wait_until(cut_twice)
+    supervisor.kill()
+    assert largest < 2_000_000
+    aside, now = (tmp_path / "log.1").read_text().splitlines(), (tmp_path / "log").read_text().splitlines()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log", "log.1"]
+    assert aside[0].startswith("line")
+    assert int(now[-1].split()[1]) > int(aside[0].split()[1])
+
+
 def test_a_part_inherits_no_descriptor_but_those_given(tmp_path: Path, supervisor: Supervisor) -> None:
     with socket.socket() as given, (tmp_path / "other").open("w"):
         made = part(tmp_path, WRITES_ITS_PID)

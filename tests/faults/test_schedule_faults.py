@@ -21,7 +21,7 @@ async def overdue(crew: Crew) -> ScheduleRow:
     probe = NewJob(kind="probe", kind_version=1, input=msgspec.json.encode({"act": "answer"}), priority=Priority.BATCH)
     new = NewSchedule(name="minutely", cron="* * * * *", timezone="UTC", jobs=[probe] * 3, overlap=Overlap.QUEUE)
     async with crew.database.transaction(crew.tenant) as tenant:
-        schedule = await tenant.schedules.create(new)
+        schedule = (await tenant.schedules.create(new)).schedule
         set_back = "UPDATE schedules SET next_due_at = next_due_at - make_interval(mins => :due) WHERE id = :id"
         await tenant.connection.execute(text(set_back), {"due": DUE, "id": schedule.id})
     return schedule

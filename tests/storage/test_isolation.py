@@ -198,6 +198,6 @@ async def fill(database: Database, tenant: UUID) -> None:
         await tx.jobs.submit_batch("night", [new_job()], idempotency=Idempotency(str(new_id()), b"hash"))
     async with database.transaction(tenant) as tx:
         nightly = NewSchedule(name="night", cron="0 2 * * *", timezone="UTC", jobs=[new_job()])
-        await tx.schedules.run_now((await tx.schedules.create(nightly)).id)
+        await tx.schedules.run_now((await tx.schedules.create(nightly)).schedule.id)
     async with database.fleet() as fleet:
         await fleet.tenants.create_key(tenant, "key", Role.VIEWER)

@@ -33,6 +33,9 @@ BROKEN = [
     ("stuck", "UPDATE jobs SET run_at = now() - interval '91 seconds', state = 'scheduled' WHERE id = $1", "waiting"),
     ("seq_gaps", "UPDATE job_events SET seq = 9 WHERE job_id = $1 AND seq = 1", "running"),
     ("seq_gaps", "DELETE FROM job_events WHERE job_id = $1 AND seq = 1", "running"),
+    ("seq_gaps", "UPDATE job_events SET seq = seq - 1 WHERE job_id = $1", "pruned"),
+    ("without_terminal_event", "DELETE FROM job_events WHERE job_id = $1", "pruned"),
+    ("seq_gaps", "UPDATE jobs SET pruned_at = now() WHERE id = $1", "done"),
     ("seq_gaps", "UPDATE jobs SET last_seq = last_seq + 1 WHERE id = $1", "waiting"),
 ]
 
@@ -40,6 +43,9 @@ BROKEN = [
 async def every_state(database: Database, tenant: UUID) -> dict[str, JobRow]:
     """One job of each sort, all in order."""
     await add_worker(database, interactive=3)
+    pruned = await succeeded(database, tenant)
+    async with database.fleet() as fleet:
+        await fleet.jobs.prune(retention_days=0)
     done = await succeeded(database, tenant, files=["xlsx"])
     await submit(database, tenant, reuse=True, files=["xlsx"])
     failed = await claim(database, await submit(database, tenant))
@@ -48,7 +54,7 @@ async def every_state(database: Database, tenant: UUID) -> dict[str, JobRow]:
     async with database.transaction(tenant) as tx:
         await tx.jobs.request_cancel(cancelled.id)
     running = (await claim(database, await submit(database, tenant))).job
-    return {"done": done, "running": running, "waiting": await submit(database, tenant)}
+    return {"done": done, "pruned": pruned, "running": running, "waiting": await submit(database, tenant)}
 
 
 async def test_a_house_in_order_has_a_clean_ledger(database: Database, tenant: UUID) -> None:
@@ -56,7 +62,7 @@ async def test_a_house_in_order_has_a_clean_ledger(database: Database, tenant: U
     jobs = await every_state(database, tenant)
     report = await check_ledger(database, [job.id for job in jobs.values()])
     assert report.ok
-    assert (report.jobs, report.ended) == (6, 4)
+    assert (report.jobs, report.ended) == (7, 5)
 
 
 @pytest.mark.parametrize(("promise", "damage", "which"), BROKEN)

@@ -137,3 +137,16 @@ def test_an_option_that_the_store_does_not_know_is_refused_without_showing_secre
     with pytest.raises(FatalError, match="colour") as refused:
         ObjectStore(Settings(object_store_url="s3://milpa", object_store_options=options))
     assert "hush" not in refused.value.message
+
+
+async def test_an_empty_folder_goes_with_its_last_file(tmp_path: Path) -> None:
+    folder = tmp_path / "objects"
+    objects = ObjectStore(Settings(object_store_url=folder.as_uri()))
+    tenant, job = uuid4(), uuid4()
+    keys = [object_key(tenant, job, 1, name) for name in ("a.csv", "b.csv")]
+    for key in keys:
+        await objects.put(key, b"x")
+    await objects.delete(keys[:1])
+    assert [path.name for path in folder.rglob("*") if path.is_file()] == ["b.csv"]
+    await objects.delete(keys[1:])
+    assert list(folder.rglob("*")) == []

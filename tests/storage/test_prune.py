@@ -1,4 +1,4 @@
-"""Retention: payloads and files end after their time, the job's row and log stay."""
+"""Retention: payloads, files and the log end after their time; the job's row and its closing event stay."""
 
 from typing import Any
 from uuid import UUID
@@ -41,7 +41,8 @@ async def test_what_is_older_than_its_time_is_dropped_and_the_figures_stay(
     assert (await prune(database)).jobs == 0
     left = await look(database, old)
     assert (left.objective, left.state, left.pruned_at is not None) == (12.5, JobState.SUCCEEDED, True)
-    assert await types(database, old) == ["queued", "started", "file", "succeeded"]
+    assert await types(database, old) == ["succeeded"]
+    assert await types(database, young) == ["queued", "started", "file", "succeeded"]
     for name in ("input", "result", "report", "log"):
         assert await payload(database, old, name) is None
         assert await payload(database, young, name) is not None
@@ -109,6 +110,19 @@ async def test_expired_keys_and_workers_long_gone_are_dropped(
     await prune(database)
     assert await owner.fetch("SELECT key FROM idempotency_keys") == [("young",)]
     assert await owner.fetch("SELECT id FROM workers") == [(alive,)]
+
+
+async def test_a_pruned_log_still_tells_how_the_job_ended(
+    database: Database, tenant: UUID, owner: asyncpg.Connection
+) -> None:
+    job = await succeeded(database, tenant)
+    await age(owner, job)
+    await prune(database)
+    async with database.transaction(tenant) as tx:
+        (closing,) = await tx.events.after(job.id)
+        assert (closing.seq, closing.type, closing.data["objective"]) == (job.last_seq, "succeeded", 12.5)
+        assert await tx.events.after(job.id, 1) == [closing], "who resumes in the middle hears it too"
+        assert await tx.events.heads([job.id]) == {job.id: closing.seq}
 
 
 async def test_objects_that_no_row_names_are_told_from_the_others(database: Database, tenant: UUID) -> None:

@@ -47,7 +47,7 @@ async def make(database: Database, tenant: UUID, **changes: Any) -> ScheduleRow:
         **changes,
     }
     async with database.transaction(tenant) as tx:
-        return await tx.schedules.create(NewSchedule(**fields))
+        return (await tx.schedules.create(NewSchedule(**fields))).schedule
 
 
 async def change(database: Database, schedule: ScheduleRow, **changes: Any) -> ScheduleRow:

@@ -9,7 +9,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from msgspec.structs import replace
-from sqlalchemy import CheckConstraint
+from sqlalchemy import CheckConstraint, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from milpa.errors import FatalError, TransientError, UsageError
@@ -20,7 +20,7 @@ from storage.rows import Ending
 from storage.tables import metadata
 from storage.transaction import Database
 from tests.storage.conftest import create_database, other_database
-from tests.storage.steps import claim, finish, submit, succeeded
+from tests.storage.steps import claim, finish, submit, succeeded, types
 
 NOT_A_TENANTS = {"alembic_version", "workers", "queues"}
 """Tables without a tenant's rows: only the owner and the fleet's role may touch them."""
@@ -83,7 +83,8 @@ async def test_every_tenant_table_forces_a_policy_on_everyone(owner: asyncpg.Con
         """
         SELECT relname AS name, relrowsecurity AND relforcerowsecurity AS forced,
             EXISTS (SELECT FROM pg_attribute WHERE attrelid = pg_class.oid AND attname = 'tenant_id') AS has_tenant,
-            (SELECT array_agg(polname::text ORDER BY polname) FROM pg_policy WHERE polrelid = pg_class.oid) AS policies
+            (SELECT array_agg(polname::text ORDER BY polname) FROM pg_policy
+             WHERE polrelid = pg_class.oid AND polpermissive) AS policies  -- a restrictive one opens nothing
         FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace
         """
     )
@@ -103,9 +104,20 @@ async def test_the_application_may_not_touch_what_is_no_tenants(owner: asyncpg.C
 
 
 async def test_the_log_is_append_only_for_every_role(owner: asyncpg.Connection) -> None:
-    for role in ("milpa_app", "milpa_fleet"):
-        for privilege in ("UPDATE", "DELETE", "TRUNCATE"):
+    for role, privileges in (("milpa_app", ("UPDATE", "DELETE", "TRUNCATE")), ("milpa_fleet", ("UPDATE", "TRUNCATE"))):
+        for privilege in privileges:
             assert not await owner.fetchval("SELECT has_table_privilege($1, 'job_events', $2)", role, privilege)
+
+
+async def test_of_an_ended_jobs_log_all_but_the_closing_event_can_be_dropped_and_of_another_nothing(
+    database: Database, tenant: UUID
+) -> None:
+    ended, running = await succeeded(database, tenant), await submit(database, tenant)
+    await claim(database, running)
+    async with database.fleet() as fleet:
+        await fleet.connection.execute(text("DELETE FROM job_events"))
+    assert await types(database, ended) == ["succeeded"]
+    assert await types(database, running) == ["queued", "started"]
 
 
 async def test_the_fleet_reads_no_payload(owner: asyncpg.Connection) -> None:

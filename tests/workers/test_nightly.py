@@ -46,7 +46,7 @@ async def due_schedule(desk: Desk, jobs: Sequence[NewJob] = (PROBE,), ago: str =
     """A schedule whose due time has just passed."""
     new = NewSchedule(name="night", cron="0 2 * * *", timezone="Asia/Riyadh", jobs=jobs)
     async with desk.context.database.transaction(desk.tenant) as tenant:
-        schedule = await tenant.schedules.create(new)
+        schedule = (await tenant.schedules.create(new)).schedule
         set_back = text(
             "UPDATE schedules SET next_due_at = now() - CAST(CAST(:ago AS text) AS interval) WHERE id = :id"
         )

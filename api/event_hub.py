@@ -201,14 +201,14 @@ class EventHub:
             async with self._readers, self._database.transaction(tenant) as transaction:
                 return await transaction.batches.get(batch_id)
 
-        told: dict[JobState, int] | None = None
+        told: tuple[dict[JobState, int], bool] | None = None
         quiet_since = time.monotonic()
         while True:
             changed = self._tenants[tenant].next_ring
             batch: BatchRow | None = await self._share((tenant, batch_id), read)
-            if batch is not None and batch.counts != told:
-                told = batch.counts
-                finished = all(state.ended for state in told)
+            if batch is not None and (batch.counts, batch.finished_at is not None) != told:
+                finished = batch.finished_at is not None
+                told = batch.counts, finished
                 yield sse.frame("finished" if finished else "progress", _counts(batch))
                 quiet_since = time.monotonic()
                 if finished:

@@ -1,7 +1,8 @@
 """The command line: `milpa up`, `milpa submit`, `milpa watch` and the rest.
 
-Exit codes: 0 done; 1 the job failed or was cancelled; 2 refused (a mistake in what was asked); 3 away or overloaded,
-try again; 4 a mistake of ours; 130 interrupted. An infeasible problem is an answer: 0.
+Exit codes: 0 done; 1 the job failed or was cancelled, or `milpa check` found a broken promise; 2 refused (a mistake in
+what was asked); 3 away or overloaded, try again; 4 a mistake of ours; 130 interrupted. An infeasible problem is an
+answer: 0.
 """
 
 import sys
@@ -15,7 +16,7 @@ from deploy.terminal.questions import QUESTIONS
 from deploy.terminal.queue import queue
 from milpa.errors import MilpaError, TransientError, UsageError
 
-REFUSED, AWAY, OURS, INTERRUPTED = 2, 3, 4, 130
+BROKEN, REFUSED, AWAY, OURS, INTERRUPTED = 1, 2, 3, 4, 130
 
 workers_option = click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64))
 data_dir_option = click.option(
@@ -110,17 +111,17 @@ def key(tenant: str) -> None:
 @cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def check(as_json: bool) -> None:
-    """Check the ledger: no job lost, none ended twice. Exit code 4 when a promise is broken."""
+    """Check the ledger: no job lost, none ended twice, everyone told. Exit code 1 when a promise is broken."""
     from deploy.ledger import check
+    from deploy.terminal.show_ledger import show_ledger
 
     report = check()
     if as_json:
         print_json(report)
     else:
-        for name in report.__struct_fields__:
-            click.echo(f"{getattr(report, name):>8,}  {name.replace('_', ' ')}")
+        show_ledger(report)
     if not report.ok:
-        sys.exit(OURS)
+        sys.exit(BROKEN)
 
 
 for command in (*COMMANDS, *QUESTIONS, queue):

@@ -60,6 +60,10 @@ WITH closed AS (
 )
 SELECT found FROM closed UNION ALL SELECT found FROM again
 """)
+_RELEASE = text("""
+UPDATE file_requests SET dispatch_no = dispatch_no + 1, rung_at = NULL, lease_until = NULL
+WHERE job_id = :job AND dispatch_no = :dispatch_no
+""")
 
 _LEASE_MARGIN_SECONDS = 30.0
 
@@ -124,3 +128,9 @@ class FileStore:
         )
         self._session.outbox.waiting |= row is not None
         return row is not None
+
+    async def release(self, request: FileRequest) -> bool:
+        """Give the request back untried, because this worker shuts down; counts nothing. False: it was taken over."""
+        released = await self._session.run(_RELEASE, job=request.job_id, dispatch_no=request.dispatch_no)
+        self._session.outbox.waiting |= released > 0
+        return released > 0

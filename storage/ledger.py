@@ -1,12 +1,20 @@
-"""The ledger: whether the database keeps the promise that no job is lost and none ends twice."""
+"""The ledger: whether the promise is kept that no job is lost, none ends twice and everyone is told."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
 import msgspec
 from sqlalchemy import text
 
+from storage.ledger_told import TOLD
+from storage.objects import ObjectStore
 from storage.transaction import Database
+
+ORPHAN_GRACE = timedelta(hours=3)
+"""Attempts that lost their lease leave objects without a row; workers collect each hour what is older than one."""
+
+_BITE = 1000
 
 _CHECK = text("""
 WITH log AS (
@@ -68,6 +76,15 @@ class LedgerReport(msgspec.Struct, frozen=True, kw_only=True):
     does not close as they ended. several_terminal_events: logs that close more than once, or before the end.
     duplicate_results: results of more than one attempt, or of a job that did not succeed. stuck: the step that was due
     is three leases late. seq_gaps: logs with a hole.
+
+    untold, told_twice: ends of jobs and batches for which an address that listened has no delivery, or several.
+    deliveries_stuck: due for longer than three attempts may take, while nothing is under way to that address.
+    given_up_untried: deliveries that failed without one failure. batches_miscounted: closed too early, too late, or
+    with wrong counts. runs_doubled: due times of a schedule with more than one run. schedules_late: due three leases
+    ago.
+
+    orphan_objects: objects that no row names after the grace. orphan_solvers: solver processes whose worker is gone.
+    None: not looked for.
     """
 
     jobs: int
@@ -78,23 +95,52 @@ class LedgerReport(msgspec.Struct, frozen=True, kw_only=True):
     duplicate_results: int
     stuck: int
     seq_gaps: int
+    untold: int
+    told_twice: int
+    deliveries_stuck: int
+    given_up_untried: int
+    batches_miscounted: int
+    runs_doubled: int
+    schedules_late: int
+    orphan_objects: int | None = None
+    orphan_solvers: int | None = None
+
+    @property
+    def broken(self) -> dict[str, int]:
+        """The promises that are broken, and how often."""
+        counts = msgspec.structs.asdict(self)
+        return {name: count for name, count in counts.items() if count and name not in {"jobs", "ended"}}
 
     @property
     def ok(self) -> bool:
         """Whether every promise holds."""
-        return not (
-            self.lost
-            or self.without_terminal_event
-            or self.several_terminal_events
-            or self.duplicate_results
-            or self.stuck
-            or self.seq_gaps
-        )
+        return not self.broken
 
 
-async def check_ledger(database: Database, accepted: Sequence[UUID] = ()) -> LedgerReport:
-    """Check every job in the database. accepted: ids that were answered with 202 and not erased since."""
+async def check_ledger(
+    database: Database,
+    accepted: Sequence[UUID] = (),
+    objects: ObjectStore | None = None,
+    orphan_grace: timedelta = ORPHAN_GRACE,
+) -> LedgerReport:
+    """Check every job in the database, everyone to be told, and the objects where they are given.
+
+    accepted: ids that were answered with 202 and not erased since.
+    """
+    settings = database.settings
+    seconds = {"lease": settings.lease_seconds, "timeout": settings.webhook_timeout_seconds}
+    told = TOLD.bindparams(**seconds, retention=settings.retention_days * 86_400.0)
+    jobs = _CHECK.bindparams(lease=settings.lease_seconds, accepted=list(accepted))
     async with database.fleet() as fleet:
-        statement = _CHECK.bindparams(lease=database.settings.lease_seconds, accepted=list(accepted))
-        row = (await fleet.connection.execute(statement)).mappings().one()
-    return LedgerReport(**row)
+        counts = [(await fleet.connection.execute(check)).mappings().one() for check in (jobs, told)]
+    orphans = None if objects is None else await _orphans(database, objects, orphan_grace)
+    return LedgerReport(**counts[0], **counts[1], orphan_objects=orphans)
+
+
+async def _orphans(database: Database, objects: ObjectStore, grace: timedelta) -> int:
+    keys = [found.key async for found in objects.list() if found.age >= grace]
+    count = 0
+    for first in range(0, len(keys), _BITE):
+        async with database.fleet() as fleet:
+            count += len(await fleet.jobs.unnamed(keys[first : first + _BITE]))
+    return count

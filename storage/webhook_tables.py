@@ -30,6 +30,7 @@ webhook_endpoints = Table(
     Column("kinds", ARRAY(Text), nullable=False, server_default=EMPTY_TEXTS),
     Column("tags", ARRAY(Text), nullable=False, server_default=EMPTY_TEXTS),
     now("created_at"),
+    now("updated_at"),  # since when it has listened as it does
     time("failing_since"),
     time("disabled_at"),
     Column("disabled_reason", Text),

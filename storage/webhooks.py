@@ -48,7 +48,8 @@ SET url = coalesce(:url, url), events = coalesce(CAST(:events AS text[]), events
     disabled_at = CASE WHEN CAST(:enabled AS boolean) IS NULL THEN disabled_at
                        WHEN NOT :enabled THEN coalesce(disabled_at, now()) END,
     disabled_reason = CASE WHEN CAST(:enabled AS boolean) IS NULL THEN disabled_reason
-                           WHEN NOT :enabled THEN coalesce(disabled_reason, 'asked') END
+                           WHEN NOT :enabled THEN coalesce(disabled_reason, 'asked') END,
+    updated_at = now()
 WHERE id = :endpoint RETURNING *
 """)
 _MOVE = text("UPDATE webhook_deliveries SET url = :url WHERE endpoint_id = :endpoint AND state = 'pending'")

@@ -18,10 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 async def make_files(ctx: dict[str, Any], tenant: str, job: str, dispatch_no: int) -> None:
-    """Answer a ring for files. A stale ring is dropped; nothing is ever raised to the queue.
-
-    It takes seconds, so a worker that drains lets it end.
-    """
+    """Answer a ring for files. A stale ring is dropped; nothing is ever raised to the queue."""
     context: WorkerContext = ctx["worker"]
     tenant_id, job_id = UUID(tenant), UUID(job)
     bind_job(job_id)
@@ -30,14 +27,28 @@ async def make_files(ctx: dict[str, Any], tenant: str, job: str, dispatch_no: in
             request = await transaction.files.claim(job_id, dispatch_no)
         if request is None:
             return
-        if not await _render_and_upload(context, tenant_id, request):
-            async with context.database.transaction(tenant_id) as transaction:
-                await transaction.files.fail(request)
+        await _make_or_give_back(context, tenant_id, request)
         context.dispatcher.wake()
     except TransientError as error:
         log.warning("files_unanswered", code=error.code)
     except Exception:
         log.exception("files_broke")  # the request is rung again when its time is over
+
+
+async def _make_or_give_back(context: WorkerContext, tenant_id: UUID, request: FileRequest) -> None:
+    """Make the files, unless the worker is drained before that: then another one shall."""
+    making = asyncio.create_task(_render_and_upload(context, tenant_id, request))
+    draining = asyncio.create_task(context.draining.wait())
+    try:
+        await asyncio.wait({making, draining}, return_when=asyncio.FIRST_COMPLETED)
+        made = making.result() if making.done() else None
+    finally:
+        for task in (making, draining):
+            task.cancel()
+        await asyncio.gather(making, draining, return_exceptions=True)
+    if not made:
+        async with context.database.transaction(tenant_id) as transaction:
+            await (transaction.files.release(request) if made is None else transaction.files.fail(request))
 
 
 async def _render_and_upload(context: WorkerContext, tenant_id: UUID, request: FileRequest) -> bool:

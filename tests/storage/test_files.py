@@ -106,3 +106,17 @@ async def test_a_failed_job_has_none_either(database: Database, tenant: UUID) ->
     await finish(database, (await claim(database, job)).ref, Ending(state=JobState.FAILED))
     with pytest.raises(UsageError):
         await request(database, job, "pdf")
+
+
+async def test_a_request_given_back_is_taken_at_once_by_another_worker(database: Database, tenant: UUID) -> None:
+    job = await succeeded(database, tenant)
+    taken = await claim_files(database, await request(database, job, "pdf"), tenant)
+    async with database.transaction(tenant) as tx:
+        assert await tx.files.release(taken)
+        assert not await tx.files.release(taken), "it was given back already"
+    async with database.fleet() as fleet:
+        (ring,) = await fleet.jobs.admit_files()
+    again = await requested(database, job)
+    assert again is not None
+    assert (again.dispatch_no, again.error_count) == (ring.dispatch_no, 0)
+    assert await claim_files(database, again, tenant) == again

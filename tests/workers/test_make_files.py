@@ -1,5 +1,7 @@
 """Files asked for after a job has ended."""
 
+import asyncio
+
 import pytest
 from arq.connections import ArqRedis
 
@@ -68,6 +70,31 @@ async def test_files_that_cannot_be_made_are_tried_three_times(desk: Desk, monke
         request = await still_asked(desk, job)
     assert request is None
     assert await files(desk, job) == {}
+
+
+async def test_a_worker_that_drains_gives_the_request_back_uncounted(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await desk.run(await desk.submit("answer"))
+    request = await ask(desk, job, FileFormat.CSV)
+    rendering = asyncio.Event()
+
+    async def render_for_ever(*_args: object, **_options: object) -> None:
+        rendering.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(desk.context.pool, "compute", render_for_ever)
+        answering = asyncio.create_task(answer(desk, request))
+        await rendering.wait()
+        desk.context.draining.set()
+        await answering
+    again = await still_asked(desk, job)
+    assert again is not None
+    assert (again.dispatch_no, again.error_count) == (request.dispatch_no + 1, 0)
+    desk.context.draining.clear()
+    await answer(desk, again)
+    assert list(await files(desk, job)) == ["probe.csv"]
 
 
 async def test_an_object_store_that_refuses_leaves_the_request_open(

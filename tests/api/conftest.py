@@ -1,8 +1,12 @@
-"""The API over the real stack: in process for most tests, behind uvicorn where bytes must flow."""
+"""The API over the real stack: in process for most tests, behind uvicorn where bytes must flow.
+
+There are always two of it on one PostgreSQL and Redis, and requests go to one and the other in turn.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import cycle
 from uuid import UUID, uuid4
 
 import httpx
@@ -10,6 +14,7 @@ import msgspec
 import pytest
 import uvicorn
 from litestar import Litestar
+from litestar.types import ASGIApp, Receive, Scope, Send
 
 from api.main import create_app
 from deploy.local.servers import Servers
@@ -25,8 +30,18 @@ Connect = Callable[[str], httpx.AsyncClient]
 
 def client(app: Litestar, key: str | None) -> httpx.AsyncClient:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    transport = httpx.ASGITransport(app=in_turn(app), raise_app_exceptions=False)  # type: ignore[arg-type]
     return httpx.AsyncClient(transport=transport, base_url=BASE, headers=headers, timeout=60)
+
+
+def in_turn(app: Litestar) -> ASGIApp:
+    """Return an app that hands requests to this one and its twin in turn, or this one when it has none."""
+    apps = cycle([app, app.state.get("twin", app)])
+
+    async def either(scope: Scope, receive: Receive, send: Send) -> None:
+        await next(apps)(scope, receive, send)
+
+    return either
 
 
 @asynccontextmanager
@@ -53,7 +68,9 @@ async def running(app: Litestar) -> AsyncIterator[Litestar]:
 
 @pytest.fixture(scope="session")
 async def app(stack: Servers) -> AsyncIterator[Litestar]:
-    async with running(create_app(settings_of(stack))) as app:
+    settings = settings_of(stack)
+    async with running(create_app(settings)) as app, running(create_app(settings)) as twin:
+        app.state["twin"] = twin
         yield app
 
 
@@ -111,7 +128,7 @@ def driver(database: Database, tenant: UUID) -> JobDriver:
 @asynccontextmanager
 async def served(app: Litestar) -> AsyncIterator[str]:
     """Serve the app by uvicorn on a free port; yields its address."""
-    config = uvicorn.Config(app, port=0, lifespan="off", log_level="critical", access_log=False)
+    config = uvicorn.Config(in_turn(app), port=0, lifespan="off", log_level="critical", access_log=False)  # type: ignore[arg-type]
     async with serving(config) as address:
         yield address
 

@@ -147,7 +147,8 @@ async def test_only_a_job_that_has_succeeded_can_be_asked_about(
 
 
 @pytest.mark.parametrize("question", ["what-if", "why-not", "frontier"])
-async def test_who_may_ask_about_what(
+async def test_who_may_ask_about_what(  # noqa: PLR0917  fixtures and the case
+    app: Litestar,
     http: httpx.AsyncClient,
     stranger: httpx.AsyncClient,
     driver: JobDriver,
@@ -162,7 +163,6 @@ async def test_who_may_ask_about_what(
     job = await succeeded(http, driver)
     assert (await stranger.post(f"/v1/jobs/{job}/{question}", json=asked)).status_code == 404
     assert (await http.post(f"/v1/jobs/{uuid4()}/{question}", json=asked)).status_code == 404
-    app = http._transport.app  # type: ignore[attr-defined]
     async with client(app, await new_key(driver.tenant, Role.VIEWER)) as viewer:
         assert (await viewer.post(f"/v1/jobs/{job}/{question}", json=asked)).status_code == 403
 

@@ -5,6 +5,7 @@ from uuid import uuid4
 import httpx
 import msgspec
 import pytest
+from litestar import Litestar
 
 from storage.rows import Role
 from tests.api.asking import issues_of, problem_of, succeeded

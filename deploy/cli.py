@@ -18,7 +18,6 @@ from milpa.errors import MilpaError, TransientError, UsageError
 
 BROKEN, REFUSED, AWAY, OURS, INTERRUPTED = 1, 2, 3, 4, 130
 
-workers_option = click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64))
 data_dir_option = click.option(
     "--data-dir", default=".milpa", show_default=True, envvar="MILPA_DATA_DIR", type=click.Path(path_type=Path)
 )
@@ -50,13 +49,14 @@ def cli() -> None:
 @data_dir_option
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one.")
-@workers_option
-def up(data_dir: Path, host: str, port: int, workers: int) -> None:
+@click.option("--apis", default=1, show_default=True, type=click.IntRange(1, 16), help="API processes on that port.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 64), help="Worker processes.")
+def up(data_dir: Path, host: str, port: int, apis: int, workers: int) -> None:
     """Start PostgreSQL, Redis, the API and workers here, until Ctrl-C."""
     from deploy.local.folders import DataDir
     from deploy.local.up import up
 
-    up(DataDir(data_dir), host, port, workers, console())
+    up(DataDir(data_dir), host, port, apis=apis, workers=workers, console=console())
 
 
 @cli.command()

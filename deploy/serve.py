@@ -10,6 +10,7 @@ from litestar import Litestar
 from api.main import create_app
 from milpa.errors import UsageError
 from milpa.logging import configure
+from milpa.readiness import say_ready
 from milpa.settings import Settings
 
 DRAIN_SECONDS = 5
@@ -19,8 +20,17 @@ DRAIN_SECONDS = 5
 def serve(settings: Settings, listening: socket.socket | None = None) -> None:
     """Serve until SIGTERM or SIGINT, on a socket that already listens or on the host and port of the settings."""
     configure(settings.log_level, json=settings.log_format == "json")
-    server = uvicorn.Server(server_config(create_app(settings), settings))
+    server = _Server(server_config(create_app(settings), settings))
     server.run(sockets=[listening] if listening else None)
+
+
+class _Server(uvicorn.Server):
+    """Says when it serves: of several on one socket, asking the socket tells nothing about this one."""
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            say_ready()
 
 
 def server_config(app: Litestar, settings: Settings) -> uvicorn.Config:

@@ -16,6 +16,7 @@ from redis.asyncio import Redis
 from milpa import logging
 from milpa.errors import FatalError, TransientError
 from milpa.jobs import Priority, new_id
+from milpa.readiness import say_ready
 from milpa.settings import Settings
 from storage.dispatch import Dispatcher
 from storage.objects import ObjectStore
@@ -122,7 +123,7 @@ async def _stay_registered(context: WorkerContext) -> None:
             if not registered:
                 registered = True
                 log.info("worker_ready", worker=str(context.id), name=_name())
-                _say_ready()
+                say_ready()
         await asyncio.sleep(settings.heartbeat_seconds)
 
 
@@ -131,15 +132,6 @@ async def _leave(context: WorkerContext) -> None:
         async with context.database.fleet() as fleet:
             await fleet.workers.leave(context.id)
     log.info("worker_drained", worker=str(context.id))
-
-
-def _say_ready() -> None:
-    """Tell whoever started this process, by the protocol of systemd's sd_notify."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as line, contextlib.suppress(OSError):
-        line.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
 
 
 def _name() -> str:

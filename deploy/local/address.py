@@ -1,12 +1,9 @@
 """The address of the API: its socket listens before anything starts, and goes on listening while the API restarts."""
 
 import errno
-import http.client
 import socket
 
 from milpa.errors import UsageError
-
-_READY_SECONDS = 1.0
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -32,16 +29,3 @@ def url(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
     return f"http://{reachable}:{port}"
-
-
-def answers(listening: socket.socket, path: str) -> bool:
-    """Tell whether a GET of the path is answered with 200."""
-    host, port = url(listening).removeprefix("http://").rsplit(":", 1)
-    connection = http.client.HTTPConnection(host.strip("[]"), int(port), timeout=_READY_SECONDS)
-    try:
-        connection.request("GET", path)
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
-        return False
-    finally:
-        connection.close()

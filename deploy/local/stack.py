@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
+from typing import Any
 
 from deploy.local import address
 from deploy.local.accounts import die_with_parent
@@ -30,11 +31,12 @@ _API_DRAIN_SECONDS = 8.0
 class LocalStack:
     """A stack that runs. url: of its API."""
 
-    def __init__(self, folders: DataDir, listening: socket.socket, workers: int, teller: Teller) -> None:
+    def __init__(self, folders: DataDir, listening: socket.socket, apis: int, workers: int, teller: Teller) -> None:
         self.folders = folders
         self.url = address.url(listening)
         self._servers = Servers(folders)
         self._listening = listening
+        self._apis = apis
         self._workers = workers
         self._teller = teller
         self._supervisor = Supervisor(teller.happened)
@@ -47,8 +49,11 @@ class LocalStack:
         if not self._prepared():
             with self._step("database"):
                 self._prepare_database()
-        with self._step("API, worker" if self._workers == 1 else f"API, {self._workers} workers"):
-            self._supervisor.start(self._api(), *(self._worker(number) for number in range(1, self._workers + 1)))
+        with self._step(f"{_count('API', self._apis)}, {_count('worker', self._workers)}"):
+            self._supervisor.start(
+                *(self._api(number) for number in range(1, self._apis + 1)),
+                *(self._worker(number) for number in range(1, self._workers + 1)),
+            )
         self.folders.address.write_text(self.url)
 
     def watch(self) -> None:
@@ -93,28 +98,34 @@ class LocalStack:
             raise FatalError("not_prepared", f"The database could not be prepared:\n{done.stderr.strip()}")
         self._servers.postgres.stamp.write_text(_migrations())
 
-    def _api(self) -> Part:
+    def _api(self, number: int) -> Part:
         descriptor = self._listening.fileno()
-        return Part(
-            name="API",
-            command=[sys.executable, "-m", "deploy.serve", "--fd", str(descriptor)],
-            log=self.folders.logs / "api.log",
-            ready=lambda: address.answers(self._listening, "/health/ready"),
-            environ=self._environ(),
+        return self._part(
+            "API" if self._apis == 1 else f"API {number}",
+            f"api-{number}",
+            ["deploy.serve", "--fd", str(descriptor)],
             stop_seconds=_API_DRAIN_SECONDS,
             pass_fds=(descriptor,),
         )
 
     def _worker(self, number: int) -> Part:
-        doorway = Doorway(self.folders.sockets / f"worker-{number}.ready")
+        name = "worker" if self._workers == 1 else f"worker {number}"
+        return self._part(name, f"worker-{number}", ["workers.main"], stop_seconds=_WORKER_DRAIN_SECONDS)
+
+    def _part(self, name: str, file_name: str, module: list[str], **more: Any) -> Part:
+        doorway = Doorway(self.folders.sockets / f"{file_name}.ready")
         return Part(
-            name="worker" if self._workers == 1 else f"worker {number}",
-            command=[sys.executable, "-m", "workers.main"],
-            log=self.folders.logs / f"worker-{number}.log",
+            name=name,
+            command=[sys.executable, "-m", *module],
+            log=self.folders.logs / f"{file_name}.log",
             ready=doorway.ready,
             environ={**self._environ(), **doorway.environ},
-            stop_seconds=_WORKER_DRAIN_SECONDS,
+            **more,
         )
+
+
+def _count(name: str, number: int) -> str:
+    return name if number == 1 else f"{number} {name}s"
 
 
 def _migrations() -> str:
@@ -123,14 +134,16 @@ def _migrations() -> str:
 
 
 @contextmanager
-def running(folders: DataDir, host: str, port: int, workers: int, teller: Teller) -> Iterator[LocalStack]:
+def running(
+    folders: DataDir, host: str, port: int, workers: int, teller: Teller, *, apis: int = 1
+) -> Iterator[LocalStack]:
     """Start a stack, and stop it at the end, however that comes.
 
     An interrupt while it stops ends the wait and stops it at once. UsageError: the data directory or the port is taken.
     """
     folders.make()
     with only_one(folders), address.listen(host, port) as listening:
-        stack = LocalStack(folders, listening, workers, teller)
+        stack = LocalStack(folders, listening, apis, workers, teller)
         try:
             stack.start()
             yield stack

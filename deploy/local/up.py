@@ -13,11 +13,11 @@ from deploy.local.stack import LocalStack, running
 from deploy.local.teller import Teller
 
 
-def up(folders: DataDir, host: str, port: int, workers: int, console: Console) -> None:
+def up(folders: DataDir, host: str, port: int, *, apis: int, workers: int, console: Console) -> None:
     """Run the stack until SIGINT or SIGTERM; a second one ends the wait for running work."""
     console.print(f"[bold]Milpa {version('milpa')}[/]  [dim]all state in {folders.root}[/]", highlight=False)
     began = time.perf_counter()
-    with interruptible(console), running(folders, host, port, workers, Teller(console)) as stack:
+    with interruptible(console), running(folders, host, port, workers, Teller(console), apis=apis) as stack:
         _greet(stack, time.perf_counter() - began, console)
         try:
             stack.watch()

@@ -12,6 +12,7 @@ Errors are those of `milpa.errors`: `UsageError` (`RefusedError` with all issues
 
 from milpa.client.answers import (
     Batch,
+    BatchProgress,
     Children,
     Comparison,
     Frontier,
@@ -34,6 +35,7 @@ from milpa.client.exchange import RefusedError
 __all__ = [
     "AsyncClient",
     "Batch",
+    "BatchProgress",
     "Children",
     "Client",
     "Comparison",

@@ -100,6 +100,14 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     counts: dict[JobState, int] = {}
 
 
+class BatchProgress(msgspec.Struct, frozen=True, kw_only=True):
+    """How many of a batch's jobs are in each state, as its stream of events tells."""
+
+    batch_id: UUID
+    size: int
+    counts: dict[JobState, int]
+
+
 class Children(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs that answer a question about another job, in the order asked for, as one batch."""
 

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+from uuid import UUID
 
 from milpa.client import calls, questions
 from milpa.client import schedules as scheduling
 from milpa.client import webhooks as hooks
+from milpa.client.answers import BatchProgress
 from milpa.client.calls import JobRef
-from milpa.client.events import SILENCE_SECONDS, Follower
+from milpa.client.events import SILENCE_SECONDS, BatchFollower, Follower, JobFollower, TenantFollower
 from milpa.client.exchange import Answer, Call, LostError, Pause, Request, persistent
 from milpa.client.local import find_key, find_url
 from milpa.jobs import JobEvent
@@ -102,11 +104,22 @@ class Client:
     deliveries = _blocking(hooks.deliveries)
     redeliver = _blocking(hooks.redeliver)
 
-    def events(self, job: JobRef, *, after: int = 0) -> Iterator[JobEvent]:
-        """Yield the job's events after that `seq` as they happen, until it has ended; lost streams are resumed."""
+    def events(self, job: JobRef | None = None, *, after: int = 0, kind: str | None = None) -> Iterator[JobEvent]:
+        """Yield the job's events after that `seq` as they happen, until it has ended; lost streams are resumed.
+
+        Without a job: the state changes of all jobs (of a kind) from now on, for ever; `data["kind"]` is the job's.
+        """
+        return self._follow(
+            TenantFollower(kind, self._retries) if job is None else JobFollower(job, after, self._retries)
+        )
+
+    def batch_events(self, batch_id: UUID | str) -> Iterator[BatchProgress]:
+        """Yield a batch's counts by state when they change, until all its jobs have ended; lost streams are resumed."""
+        return self._follow(BatchFollower(batch_id, self._retries))
+
+    def _follow(self, follower: Follower[T]) -> Iterator[T]:
         import httpx
 
-        follower = Follower(job, after, self._retries)
         while not follower.ended:
             try:
                 with self._http.stream(**_http_stream(follower.request())) as response:
@@ -210,18 +223,29 @@ class AsyncClient:
     deliveries = _awaiting(hooks.deliveries)
     redeliver = _awaiting(hooks.redeliver)
 
-    async def events(self, job: JobRef, *, after: int = 0) -> AsyncIterator[JobEvent]:
-        """Yield the job's events after that `seq` as they happen, until it has ended; lost streams are resumed."""
+    def events(self, job: JobRef | None = None, *, after: int = 0, kind: str | None = None) -> AsyncIterator[JobEvent]:
+        """Yield the job's events after that `seq` as they happen, until it has ended; lost streams are resumed.
+
+        Without a job: the state changes of all jobs (of a kind) from now on, for ever; `data["kind"]` is the job's.
+        """
+        return self._follow(
+            TenantFollower(kind, self._retries) if job is None else JobFollower(job, after, self._retries)
+        )
+
+    def batch_events(self, batch_id: UUID | str) -> AsyncIterator[BatchProgress]:
+        """Yield a batch's counts by state when they change, until all its jobs have ended; lost streams are resumed."""
+        return self._follow(BatchFollower(batch_id, self._retries))
+
+    async def _follow(self, follower: Follower[T]) -> AsyncIterator[T]:
         import httpx
 
-        follower = Follower(job, after, self._retries)
         while not follower.ended:
             try:
                 async with self._http.stream(**_http_stream(follower.request())) as response:
                     if response.is_success:
                         async for chunk in response.aiter_bytes():
-                            for event in follower.feed(chunk):
-                                yield event
+                            for told in follower.feed(chunk):
+                                yield told
                     else:
                         follower.refused(_answer(response, await response.aread()))
             except httpx.TransportError:

@@ -1,4 +1,4 @@
-"""One running `milpa up` for the walks that only look."""
+"""One running `milpa up` for the walks that only look: two of everything that may be two."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from tests.support.milpa_up import Up, milpa_up
 def up() -> Iterator[Up]:
     """A stack as a person has it after `milpa up`."""
     with milpa_up() as up:
-        up.start()
+        up.start("--apis", "2", "--workers", "2")
         yield up
         assert up.end() == 0
 

@@ -1,5 +1,6 @@
 """The clients against a running Milpa: the walk of a job, blocking and asynchronous."""
 
+import asyncio
 import hashlib
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from milpa import AsyncClient, Client
 from milpa.client import RefusedError
 from milpa.errors import UsageError
-from milpa.jobs import EventType, JobState
+from milpa.jobs import EventType, JobEvent, JobState
 from tests.support.milpa_up import Up
 from tests.support.waiting import wait_until
 
@@ -65,6 +66,25 @@ def test_a_refused_problem_names_everything_that_is_wrong(client: Client) -> Non
 def test_kinds_show_their_schema(client: Client) -> None:
     assert KIND in {kind.name for kind in client.kinds()}
     assert client.kind(KIND).main_table == "deals"
+
+
+async def test_every_change_of_all_jobs_is_told_and_the_counts_of_a_batch(up: Up) -> None:
+    async with AsyncClient(up.url, up.key) as client:
+        jobs = [{"kind": KIND, "problem": await client.example(KIND)}] * 3
+
+        async def first_end() -> JobEvent:
+            async for event in client.events(kind=KIND):
+                if event.type is EventType.SUCCEEDED:
+                    return event
+            raise AssertionError("a stream of all jobs has no end")
+
+        hearing = asyncio.create_task(first_end())
+        while not hearing.done():  # a stream tells what happens after it was opened
+            batch = await client.submit_batch(jobs)
+            told = [progress async for progress in client.batch_events(batch.id)]
+            assert told[-1].counts == {JobState.SUCCEEDED: 3}
+            assert {progress.size for progress in told} == {3}
+        assert (await hearing).data["kind"] == KIND
 
 
 async def test_the_asynchronous_client_walks_the_same_way(up: Up, tmp_path: Path) -> None:

@@ -5,20 +5,16 @@ event's own time (the beginning of its transaction, by PostgreSQL's clock) to it
 """
 
 import asyncio
-import os
-import socket
 import statistics
-import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
-import httpx
 import msgspec
 import psutil
 from redis.asyncio import Redis
@@ -28,6 +24,7 @@ from milpa.settings import Settings
 from storage.migrate import migrate
 from storage.rows import Claim, Ending, NewJob, Role
 from storage.transaction import Database
+from tests.support.api_process import address_of, api_process, listening
 from tests.support.stack import running_servers, settings_of
 
 STREAMS = 1000
@@ -74,23 +71,8 @@ def main(streams: int = STREAMS) -> None:
     with running_servers() as servers:
         settings = settings_of(servers)
         asyncio.run(migrate(settings))
-        with _api(settings) as (address, process):
-            asyncio.run(_measure(settings, address, process, streams))
-
-
-@contextmanager
-def _api(settings: Settings) -> Iterator[tuple[str, psutil.Process]]:
-    """Run one API process over the servers."""
-    names = ("database_url", "redis_url", "seal_keys", "signing_key")
-    secrets = {f"MILPA_{name.upper()}": getattr(settings, name).reveal() for name in names}
-    with socket.create_server(("127.0.0.1", 0), backlog=4096) as listening:
-        command = [sys.executable, "-m", "deploy.serve", "--fd", str(listening.fileno())]
-        environment = {**os.environ, **secrets, "MILPA_OBJECT_STORE_URL": settings.object_store_url}
-        with subprocess.Popen(command, env=environment, pass_fds=[listening.fileno()]) as process:
-            address = f"http://127.0.0.1:{listening.getsockname()[1]}"
-            httpx.get(f"{address}/health/ready", timeout=60).raise_for_status()
-            yield address, psutil.Process(process.pid)
-            process.terminate()
+        with listening() as shared, api_process(settings, shared) as api:
+            asyncio.run(_measure(settings, address_of(shared), psutil.Process(api.pid), streams))
 
 
 async def _measure(settings: Settings, address: str, process: psutil.Process, streams: int) -> None:

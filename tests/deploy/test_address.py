@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy.local.address import answers, listen, url
+from deploy.local.address import listen, url
 from milpa.errors import UsageError
 
 
@@ -20,8 +20,3 @@ def test_a_taken_port_and_a_foreign_address_are_the_callers_mistakes() -> None:
     with pytest.raises(UsageError) as raised:
         listen("192.0.2.1", 0)
     assert raised.value.code == "bad_address"
-
-
-def test_a_socket_nobody_serves_does_not_answer() -> None:
-    with listen("127.0.0.1", 0) as listening:
-        assert not answers(listening, "/health/ready")

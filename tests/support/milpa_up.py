@@ -58,9 +58,12 @@ class Up:
         return orphans(self.folders.root, frozenset({str(self.folders.postgres), str(self.folders.redis)}))
 
     def part(self, *words: str) -> psutil.Process:
-        """Return the process of the stack whose command line has these words."""
-        found = [process for process in self.family() if all(word in " ".join(process.cmdline()) for word in words)]
-        return min(found, key=lambda process: process.create_time())
+        """Return the oldest process of the stack whose command line has these words."""
+        return min(self.parts(*words), key=lambda process: process.create_time())
+
+    def parts(self, *words: str) -> list[psutil.Process]:
+        """Return the processes of the stack whose command line has these words."""
+        return [process for process in self.family() if all(word in " ".join(process.cmdline()) for word in words)]
 
     @property
     def said(self) -> str:

@@ -1,9 +1,7 @@
 """Starting a worker: patient with servers that are away, firm with a house that is not in order."""
 
-import socket
 import subprocess
 import sys
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -47,23 +45,3 @@ async def test_a_database_that_is_away_is_waited_for(
     assert tries == 3
     await database.ping()
     await database.close()
-
-
-@pytest.mark.parametrize("abstract", [False, True])
-def test_readiness_is_told_as_systemd_expects_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, abstract: bool
-) -> None:
-    name = f"@milpa-{tmp_path.name}" if abstract else str(tmp_path / "ready")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as doorway:
-        doorway.bind("\0" + name[1:] if abstract else name)
-        doorway.settimeout(10)
-        monkeypatch.setenv("NOTIFY_SOCKET", name)
-        main._say_ready()
-        assert doorway.recv(100) == b"READY=1"
-
-
-def test_nobody_to_tell_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    main._say_ready()
-    monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "nobody"))
-    main._say_ready()

@@ -14,6 +14,7 @@ from deploy.terminal.commands import COMMANDS
 from deploy.terminal.console import complain, console, print_json
 from deploy.terminal.questions import QUESTIONS
 from deploy.terminal.queue import queue
+from deploy.terminal.webhooks import webhooks
 from milpa.errors import MilpaError, TransientError, UsageError
 
 BROKEN, REFUSED, AWAY, OURS, INTERRUPTED = 1, 2, 3, 4, 130
@@ -124,5 +125,5 @@ def check(as_json: bool) -> None:
         sys.exit(BROKEN)
 
 
-for command in (*COMMANDS, *QUESTIONS, queue):
+for command in (*COMMANDS, *QUESTIONS, queue, webhooks):
     cli.add_command(command)

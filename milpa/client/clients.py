@@ -103,6 +103,7 @@ class Client:
     ping_webhook = _blocking(hooks.ping_webhook)
     deliveries = _blocking(hooks.deliveries)
     redeliver = _blocking(hooks.redeliver)
+    redeliver_range = _blocking(hooks.redeliver_range)
 
     def events(self, job: JobRef | None = None, *, after: int = 0, kind: str | None = None) -> Iterator[JobEvent]:
         """Yield the job's events after that `seq` as they happen, until it has ended; lost streams are resumed.
@@ -222,6 +223,7 @@ class AsyncClient:
     ping_webhook = _awaiting(hooks.ping_webhook)
     deliveries = _awaiting(hooks.deliveries)
     redeliver = _awaiting(hooks.redeliver)
+    redeliver_range = _awaiting(hooks.redeliver_range)
 
     def events(self, job: JobRef | None = None, *, after: int = 0, kind: str | None = None) -> AsyncIterator[JobEvent]:
         """Yield the job's events after that `seq` as they happen, until it has ended; lost streams are resumed.

@@ -1,6 +1,7 @@
 """Calls about webhooks: being told of the ends of jobs and batches, without asking."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, TypeAlias
 from urllib.parse import quote
 from uuid import UUID
@@ -66,6 +67,19 @@ def redeliver(delivery: WebhookDelivery | UUID | str) -> Call[WebhookDelivery]:
     delivery_id = delivery.id if isinstance(delivery, WebhookDelivery) else quote(str(delivery), safe="")
     path = f"/v1/webhooks/deliveries/{delivery_id}/redeliver"
     return (yield from send(Request(method="POST", path=path))).read(WebhookDelivery)
+
+
+def redeliver_range(
+    webhook: WebhookRef, *, since: datetime | None = None, until: datetime | None = None, state: str | None = "failed"
+) -> Call[int]:
+    """Try anew what was made for a webhook between two times, and return how many that are.
+
+    state: "failed", "delivered", or None for both.
+    """
+    asked = {"since": since, "until": until, "state": state}
+    body = {name: value for name, value in asked.items() if name == "state" or value is not None}
+    request = _write("POST", f"{_path(webhook)}/redeliver", body)
+    return (yield from send(request)).read(dict[str, int])["count"]
 
 
 def _path(webhook: WebhookRef) -> str:

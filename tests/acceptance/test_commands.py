@@ -8,6 +8,7 @@ import pytest
 
 from milpa import Client
 from tests.support.milpa_up import Up, run_milpa
+from tests.support.waiting import wait_until
 
 KIND = "deal-picker"
 DEALS = """id,price,yield,risk,sector,city
@@ -99,6 +100,22 @@ def test_nobody_home_is_worth_another_try(up: Up) -> None:
     away = {"MILPA_URL": "http://127.0.0.1:1", "MILPA_API_KEY": up.key}
     said = json.loads(run_milpa("jobs", "--json", code=3, environ=away))
     assert said["error"]["code"] == "unreachable"
+
+
+def test_webhooks_are_made_tested_and_tried_anew(up: Up) -> None:
+    said = up.milpa("webhooks", "create", "https://hook.invalid/", "--event", "job.failed", "--tag", "board")
+    assert "whsec_" in said
+    (made,) = json.loads(up.milpa("webhooks", "list", "--json", stderr=False))
+    assert (made["events"], made["tags"], made["id"] in said) == (["job.failed"], ["board"], True)
+    assert "hook.invalid" in up.milpa("webhooks", "list")
+    sent = json.loads(up.milpa("webhooks", "test", made["id"], "--json", stderr=False))["id"]
+    wait_until(lambda: "leads" in up.milpa("webhooks", "deliveries", made["id"], "--state", "pending"))
+    assert sent in up.milpa("webhooks", "redeliver", sent)
+    assert "0 are tried anew" in up.milpa("webhooks", "redeliver", "--of", made["id"], "--since", "2026-01-01")
+    assert "--of" in up.milpa("webhooks", "redeliver", code=2)
+    assert "✗" in up.milpa("webhooks", "create", "ftp://hook.invalid/", code=2)
+    with Client(up.url, up.key) as client:
+        client.delete_webhook(made["id"])
 
 
 def test_an_operator_beside_a_running_milpa_needs_no_settings(up: Up) -> None:

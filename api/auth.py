@@ -14,6 +14,7 @@ from api.principal import Permission, Principal, PrincipalKind
 from api.problem_details import ProblemError
 from api.request_id import request_id
 from api.services import services_of
+from api.trails import begin_trail
 from storage.rows import ApiKeyRow
 
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -69,6 +70,7 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     if requires is Permission.PUBLIC:
         return
     principal = await _authenticate(connection)
+    begin_trail(connection, handler, principal)
     if requires not in principal.permissions:
         raise ProblemError(403, "forbidden", f"This needs the permission '{requires}', which your key does not have.")
     connection.scope["user"] = principal

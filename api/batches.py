@@ -21,6 +21,7 @@ from api.problem_details import invalid, not_found
 from api.queries import idempotency_key
 from api.services import services_of
 from api.submissions import Line, idempotency_of
+from api.trails import note_made, transaction_of
 from api.web_addresses import WebAddress, address_issues
 from milpa.jobs import Job, JobState
 from milpa.settings import Settings
@@ -76,8 +77,9 @@ async def submit_batch(request: AnyRequest) -> Response[bytes]:
     body = await read_json(request, services.settings.max_body_bytes)
     asked, jobs = await _read(body, services.settings)
     idempotency = await idempotency_of(key, jobs, asked.name, asked.webhook_url)
-    async with services.database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         batch = await transaction.jobs.submit_batch(asked.name, jobs, asked.webhook_url, idempotency)
+        note_made(request, batch.batch_id)
     return _answer_made(request, batch)
 
 
@@ -118,7 +120,7 @@ async def show_batch(request: AnyRequest, batch_id: FromPath[UUID]) -> Response[
 )
 async def cancel_batch(request: AnyRequest, batch_id: FromPath[UUID]) -> Response[bytes]:
     """Cancel all jobs of a batch that have not ended, and keep nothing of them."""
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         await transaction.jobs.cancel_batch(batch_id)
         row = await transaction.batches.get(batch_id)
     return _answer_batch(request, _found(row), 202)
@@ -140,10 +142,11 @@ async def retry_batch(request: AnyRequest, batch_id: FromPath[UUID]) -> Response
     It has the same name and tells the same address.
     """
     idempotency = await idempotency_of(idempotency_key(request), [], "retry", batch_id)
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         batch = await transaction.jobs.retry_batch(batch_id, idempotency)
-    if batch is None:
-        raise not_found("batch")
+        if batch is None:
+            raise not_found("batch")
+        note_made(request, batch.batch_id)
     return _answer_made(request, batch)
 
 
@@ -164,7 +167,7 @@ async def follow_batch(request: AnyRequest, batch_id: FromPath[UUID]) -> Stream:
 
 
 async def _get(request: AnyRequest, batch_id: UUID) -> BatchRow:
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         return _found(await transaction.batches.get(batch_id))
 
 

@@ -11,8 +11,8 @@ from api.bodies import AnyRequest, answer
 from api.links import base_url, show_job
 from api.problem_details import ProblemError, invalid, not_found
 from api.queries import idempotency_key
-from api.services import services_of
 from api.submissions import idempotency_of, off_loop, read_values
+from api.trails import note_made, transaction_of
 from milpa.jobs import Job, JobState
 from milpa.settings import Settings
 from solvers.issues import Issue, has_errors, pointer
@@ -62,7 +62,7 @@ class ChildrenMade(msgspec.Struct, frozen=True, kw_only=True):
 
 async def find_parent(request: AnyRequest, job_id: UUID) -> Parent:
     """Return the job that is asked about: 404 where there is none, 409 when it has not succeeded or was pruned."""
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         row = await transaction.jobs.get(job_id)
         if row is None:
             raise not_found("job")
@@ -173,8 +173,9 @@ async def submit_children(
     links: parts of the batch beside its own.
     """
     key = await idempotency_of(idempotency_key(request), list(jobs), name, str(parent.row.id))
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         batch = await transaction.jobs.submit_batch(name, jobs, idempotency=key)
+        note_made(request, batch.batch_id)
     made = _made(batch, base_url(request), links)
     replayed: Mapping[str, str] = {"Idempotency-Replayed": "true"} if batch.replayed else {}
     return answer(made, 202, {"Location": made.links["batch"], **replayed})

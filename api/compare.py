@@ -14,8 +14,8 @@ from api.payloads import Cell, ReportFact
 from api.principal import Permission
 from api.problem_details import ProblemError, not_found
 from api.queries import bad_parameter, described, read_query
-from api.services import services_of
 from api.submissions import off_loop
+from api.trails import transaction_of
 from milpa.jobs import Job
 from solvers.issues import pointer
 from solvers.patches import ID, diff
@@ -101,7 +101,11 @@ class _Kept(msgspec.Struct, frozen=True):
     "/v1/jobs/compare",
     requires=Permission.READ,
     operation=Operation(
-        tag="Questions", query=CompareQuery, answers={200: Answer("The jobs.", Comparison)}, problems=(404, 409)
+        tag="Questions",
+        personal=True,
+        query=CompareQuery,
+        answers={200: Answer("The jobs.", Comparison)},
+        problems=(404, 409),
     ),
 )
 async def compare_jobs(request: AnyRequest) -> Response[bytes]:
@@ -142,7 +146,7 @@ def _uuid(text: str) -> UUID:
 
 
 async def _read(request: AnyRequest, ids: list[UUID]) -> list[_Kept]:
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         rows = await transaction.jobs.get_many(ids)
         if len(rows) < len(ids):
             raise not_found("job")

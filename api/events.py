@@ -17,6 +17,7 @@ from api.principal import Permission
 from api.problem_details import ProblemError, invalid, not_found
 from api.queries import described, read_query
 from api.services import services_of
+from api.trails import transaction_of
 from solvers.issues import Issue
 
 _PAGE = 1000
@@ -66,7 +67,7 @@ async def show_events(request: AnyRequest, job_id: FromPath[UUID]) -> Response[A
     stream = sse.MEDIA_TYPE in request.headers.get("accept", "")
     if stream and services.hub.follows(tenant, job_id):
         return open_stream(request, services.hub.follow_job(tenant, job_id, after))
-    async with services.database.transaction(tenant) as transaction:
+    async with transaction_of(request) as transaction:
         if await transaction.jobs.get(job_id) is None:
             raise not_found("job")
         if stream:
@@ -90,7 +91,7 @@ async def follow_all(request: AnyRequest) -> Stream:
     services = services_of(request)
     tenant: UUID = request.user.tenant
     position = request.headers.get("last-event-id")
-    async with services.database.transaction(tenant) as transaction:
+    async with transaction_of(request) as transaction:
         if position is None:
             position = await transaction.events.now()
         else:

@@ -17,6 +17,7 @@ from api.operations import Answer, Operation
 from api.principal import Permission
 from api.problem_details import ProblemError, invalid, not_found
 from api.services import services_of
+from api.trails import begin_link_trail, transaction_of
 from milpa.jobs import FileFormat
 from solvers.decode import decode
 from storage.rows import FileRow
@@ -58,7 +59,7 @@ class FileLink(msgspec.Struct, frozen=True, array_like=True):
 
 
 async def _list(request: AnyRequest, job_id: UUID) -> FileList:
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         if await transaction.jobs.get(job_id) is None:
             raise not_found("job")
         rows = await transaction.files.list(job_id)
@@ -74,7 +75,7 @@ def _link(row: FileRow, base: str) -> JobFileLink:
 @get(
     "/v1/jobs/{job_id:uuid}/files",
     requires=Permission.READ,
-    operation=Operation(tag="Files", answers={200: Answer("The files.", FileList)}),
+    operation=Operation(tag="Files", personal=True, answers={200: Answer("The files.", FileList)}),
 )
 async def list_files(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
     """List a job's files."""
@@ -98,7 +99,7 @@ async def make_files(request: AnyRequest, job_id: FromPath[UUID]) -> Response[by
     decoded = decode(body, FilesRequest)
     if decoded.value is None:
         raise invalid(decoded.issues, decoded.total)
-    async with services.database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         if await transaction.jobs.get(job_id) is None:
             raise not_found("job")
         await transaction.files.request(job_id, list(dict.fromkeys(decoded.value.formats)))
@@ -109,7 +110,7 @@ async def make_files(request: AnyRequest, job_id: FromPath[UUID]) -> Response[by
     "/v1/jobs/{job_id:uuid}/files/{name:str}",
     requires=Permission.READ,
     operation=Operation(
-        tag="Files", answers={302: Answer("Where the file is, for 15 minutes.", headers=("Location",))}
+        tag="Files", personal=True, answers={302: Answer("Where the file is, for 15 minutes.", headers=("Location",))}
     ),
 )
 async def fetch_file(request: AnyRequest, job_id: FromPath[UUID], name: FromPath[str]) -> Response[bytes]:
@@ -118,7 +119,7 @@ async def fetch_file(request: AnyRequest, job_id: FromPath[UUID], name: FromPath
     tenant: UUID = request.user.tenant
     if "\x00" in name:  # which PostgreSQL does not take as text
         raise not_found("file")
-    async with services.database.transaction(tenant) as transaction:
+    async with transaction_of(request) as transaction:
         row = await transaction.files.get(job_id, name)
     if row is None:
         raise not_found("file")
@@ -134,7 +135,10 @@ async def fetch_file(request: AnyRequest, job_id: FromPath[UUID], name: FromPath
     "/v1/downloads/{token:str}",
     requires=Permission.PUBLIC,
     operation=Operation(
-        tag="Files", answers={200: Answer("The file.", media_type="application/octet-stream")}, problems=(403, 503)
+        tag="Files",
+        personal=True,
+        answers={200: Answer("The file.", media_type="application/octet-stream")},
+        problems=(403, 503),
     ),
 )
 async def download(request: AnyRequest, token: FromPath[str]) -> Stream:
@@ -143,6 +147,7 @@ async def download(request: AnyRequest, token: FromPath[str]) -> Stream:
     link = services.file_links.open(token, FileLink)
     if link is None:
         raise not_found("file")
+    begin_link_trail(request, link.tenant, link.job_id)
     if link.until < time.time():
         raise ProblemError(403, "link-expired", "This link has ended; ask the job for its file again.")
     async with services.database.transaction(link.tenant) as transaction:

@@ -17,6 +17,7 @@ from api.problem_details import ProblemError, invalid, not_found
 from api.questions import SweepQuestion, question_of
 from api.services import services_of
 from api.submissions import LINE_LENGTH, off_loop
+from api.trails import transaction_of
 from solvers.decode import decode
 from solvers.issues import Issue
 from solvers.kind import Sense, SweptField
@@ -171,7 +172,7 @@ def _values(first: float, last: float, points: int, *, whole: bool) -> list[floa
 async def show_frontier(request: AnyRequest, batch_id: FromPath[UUID]) -> Response[bytes]:
     """Show the curve of a frontier's batch once all of its jobs have ended."""
     asked: list[tuple[JobRow, SweepQuestion]] = []
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         for row in await transaction.jobs.list(JobFilter(batch_id=batch_id), MOST_POINTS):
             question = await question_of(transaction, row.id, SweepQuestion)
             if question is not None:

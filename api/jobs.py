@@ -19,6 +19,7 @@ from api.queries import MAX_WAIT_SECONDS, described, idempotency_key, preferred_
 from api.services import services_of
 from api.submissions import Reading, idempotency_of, read_submission, request_type
 from api.tables import read_form
+from api.trails import note_made, transaction_of
 from milpa.jobs import Job
 from solvers.issues import Issue
 from solvers.registry import AnyKind, all_kinds
@@ -88,8 +89,9 @@ async def _submit(request: AnyRequest, kind: AnyKind) -> Response[bytes]:
         raise invalid(reading.issues, reading.total)
     services = services_of(request)
     new = msgspec.structs.replace(reading.new, idempotency=await idempotency_of(key, [reading.new]))
-    async with services.database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         submitted = await transaction.jobs.submit(new)
+        note_made(request, submitted.job.id)
     headers = {"Idempotency-Replayed": "true"} if submitted.replayed else {}
     wait = preferred_wait(request)
     if wait is None:
@@ -140,7 +142,7 @@ async def show(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
         wait = min(query.wait, MAX_WAIT_SECONDS)
         row, _ = await services.hub.wait_for_end(request.user.tenant, job_id, wait)
     else:
-        async with services.database.transaction(request.user.tenant) as transaction:
+        async with transaction_of(request) as transaction:
             row = await transaction.jobs.get(job_id)
     if row is None:
         raise not_found("job")
@@ -154,7 +156,7 @@ async def show(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
 )
 async def stop(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
     """End a job now and keep the best it has found."""
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         row = await transaction.jobs.request_stop(job_id)
     if row is None:
         raise not_found("job")
@@ -168,7 +170,7 @@ async def stop(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
 )
 async def cancel(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
     """End a job now and keep nothing of it."""
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         row = await transaction.jobs.request_cancel(job_id)
     if row is None:
         raise not_found("job")
@@ -182,10 +184,11 @@ async def cancel(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]
 )
 async def retry(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
     """Make a new job from the same input, for one that failed or was cancelled."""
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         row = await transaction.jobs.resubmit(job_id)
-    if row is None:
-        raise not_found("job")
+        if row is None:
+            raise not_found("job")
+        note_made(request, row.id)
     return answer_job(request, row, 202)
 
 
@@ -198,7 +201,7 @@ async def retry(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
 async def erase(request: AnyRequest, job_id: FromPath[UUID]) -> None:
     """Erase an ended job, its payloads and its files."""
     services = services_of(request)
-    async with services.database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         keys = await transaction.jobs.delete(job_id)
     if keys is None:
         raise not_found("job")

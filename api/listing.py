@@ -13,6 +13,7 @@ from api.bodies import AnyRequest, answer
 from api.links import base_url, show_job
 from api.queries import bad_parameter, described
 from api.services import services_of
+from api.trails import transaction_of
 from milpa.jobs import Job, JobState
 from storage.rows import JobFilter, JobRow
 
@@ -68,7 +69,7 @@ async def list_page(request: AnyRequest, query: JobsQuery) -> Response[bytes]:
         if cursor is None or cursor.of != of:
             raise bad_parameter("cursor", "This cursor was not made for this list.", "bad_cursor")
         after = (cursor.created_at, cursor.job_id)
-    async with services.database.transaction(tenant) as transaction:
+    async with transaction_of(request) as transaction:
         rows = await transaction.jobs.list(where, query.limit + 1, after)
     base = base_url(request)
     page, more = rows[: query.limit], len(rows) > query.limit

@@ -5,6 +5,7 @@ from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 
 from api import (
+    audit,
     batches,
     compare,
     docs,
@@ -28,6 +29,7 @@ from api.problem_details import answer_error
 from api.request_id import HEADER, stamp
 from api.services import run_services
 from api.tables import Templates
+from api.trails import keep_trail
 from milpa.settings import Settings
 
 _ROUTES = [
@@ -45,6 +47,7 @@ _ROUTES = [
     *compare.ROUTES,
     *frontier.ROUTES,
     *tenants.ROUTES,
+    *audit.ROUTES,
     *health.ROUTES,
     *docs.ROUTES,
 ]
@@ -66,7 +69,7 @@ def create_app(settings: Settings) -> Litestar:
         route_handlers=[*_ROUTES, *(health.METRICS_ROUTES if settings.metrics else [])],
         guards=[authorize],
         exception_handlers={Exception: answer_error},
-        before_send=[stamp, metrics.observe],
+        before_send=[stamp, metrics.observe, keep_trail],
         lifespan=[run_services],
         state=state,
         cors_config=_cors(settings),

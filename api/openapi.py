@@ -41,6 +41,7 @@ _TAGS = {
     "Questions": "After the first answer: what if, why not, compare, frontier.",
     "Webhooks": "Be told of the ends of jobs and batches, signed after Standard Webhooks 1.0, at least once.",
     "Kinds": "What can be asked for: schemas, examples and tables to fill in.",
+    "Privacy": "Who did what to the tenant's data, all of it to take along, and the erasure of one person.",
     "Service": "Who is asking, and how the service does.",
 }
 _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {

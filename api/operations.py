@@ -31,11 +31,13 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     problems: statuses beside those that follow from the rest (401, 403, 500 and 503; 404 with an id in the path; 400,
     413, 415 and 422 with a body; 422 with a query). summary: the first line of the handler's docstring when left out.
+    personal: shows what may be personal data, so that each reading is kept in the audit, as every write is.
     """
 
     tag: str
     answers: dict[int, Answer]
     summary: str = ""
+    personal: bool = False
     problems: tuple[int, ...] = ()
     query: type[msgspec.Struct] | None = None
     headers: tuple[str, ...] = ()

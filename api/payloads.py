@@ -11,7 +11,7 @@ from api.bodies import AnyRequest, answer
 from api.operations import Answer, KindPart, Operation
 from api.principal import Permission
 from api.problem_details import ProblemError, not_found
-from api.services import services_of
+from api.trails import transaction_of
 from milpa.jobs import JobState, Outcome
 from solvers.explain import Explanation
 from solvers.report import Column, Unit
@@ -77,7 +77,7 @@ class JobReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def _read(request: AnyRequest, job_id: UUID, name: PayloadName) -> tuple[JobRow, bytes | None]:
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         row = await transaction.jobs.get(job_id)
         if row is None:
             raise not_found("job")
@@ -103,7 +103,7 @@ async def _answer(request: AnyRequest, job_id: UUID, name: PayloadName) -> Respo
 @get(
     "/v1/jobs/{job_id:uuid}/problem",
     requires=Permission.READ,
-    operation=Operation(tag="Jobs", answers={200: Answer("The problem.", KindPart.PROBLEM)}),
+    operation=Operation(tag="Jobs", personal=True, answers={200: Answer("The problem.", KindPart.PROBLEM)}),
 )
 async def show_problem(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
     """Show the problem as solved, with every default filled in."""
@@ -113,7 +113,7 @@ async def show_problem(request: AnyRequest, job_id: FromPath[UUID]) -> Response[
 @get(
     "/v1/jobs/{job_id:uuid}/result",
     requires=Permission.READ,
-    operation=Operation(tag="Jobs", answers={200: Answer("The result.", JobResult)}, problems=(409,)),
+    operation=Operation(tag="Jobs", personal=True, answers={200: Answer("The result.", JobResult)}, problems=(409,)),
 )
 async def show_result(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
     """Show what was found, and why it is so."""
@@ -123,7 +123,7 @@ async def show_result(request: AnyRequest, job_id: FromPath[UUID]) -> Response[b
 @get(
     "/v1/jobs/{job_id:uuid}/report",
     requires=Permission.READ,
-    operation=Operation(tag="Jobs", answers={200: Answer("The report.", JobReport)}, problems=(409,)),
+    operation=Operation(tag="Jobs", personal=True, answers={200: Answer("The report.", JobReport)}, problems=(409,)),
 )
 async def show_report(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
     """Show the result for people: facts, tables, charts."""
@@ -133,7 +133,9 @@ async def show_report(request: AnyRequest, job_id: FromPath[UUID]) -> Response[b
 @get(
     "/v1/jobs/{job_id:uuid}/log",
     requires=Permission.READ,
-    operation=Operation(tag="Jobs", answers={200: Answer("The log.", media_type="text/plain")}, problems=(409,)),
+    operation=Operation(
+        tag="Jobs", personal=True, answers={200: Answer("The log.", media_type="text/plain")}, problems=(409,)
+    ),
 )
 async def show_log(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
     """Show the solver's log as text."""

@@ -18,6 +18,7 @@ from api.queries import idempotency_key, read_query
 from api.schedule_bodies import SchedulePatch, ScheduleRequest, read_changes, read_schedule
 from api.services import services_of
 from api.submissions import idempotency_of
+from api.trails import note_made, transaction_of
 from milpa.jobs import FileFormat, JobOptions, JobState, Priority
 from storage.rows import NewJob
 from storage.schedule_rows import Overlap, RunRow, RunState, ScheduleRow
@@ -113,8 +114,9 @@ async def create_schedule(request: AnyRequest) -> Response[bytes]:
     key = idempotency_key(request)
     new = await read_schedule(await read_json(request, services.settings.max_body_bytes), services.settings)
     idempotency = await idempotency_of(key, list(new.jobs), msgspec.structs.replace(new, jobs=()))
-    async with services.database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         made = await transaction.schedules.create(new, idempotency)
+        note_made(request, made.schedule.id)
     schedule = _show(request, made.schedule)
     replayed = {"Idempotency-Replayed": "true"} if made.replayed else {}
     return answer(schedule, 201, {"Location": schedule.links["self"], **replayed})
@@ -133,7 +135,7 @@ async def list_schedules(request: AnyRequest) -> Response[bytes]:
     """List schedules, newest first."""
     query = read_query(request, PageQuery)
     start = page_start(request, query)
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         rows = await transaction.schedules.list(query.limit + 1, start)
     page, following = page_of(request, query, rows)
     return answer(SchedulePage([_show(request, row) for row in page], following))
@@ -146,18 +148,18 @@ async def list_schedules(request: AnyRequest) -> Response[bytes]:
 )
 async def show_schedule(request: AnyRequest, schedule_id: FromPath[UUID]) -> Response[bytes]:
     """Show a schedule."""
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         return answer(_show(request, await _get(transaction, schedule_id)))
 
 
 @get(
     "/v1/schedules/{schedule_id:uuid}/jobs",
     requires=Permission.READ,
-    operation=Operation(tag="Schedules", answers={200: Answer("The jobs.", ScheduledJobs)}),
+    operation=Operation(tag="Schedules", personal=True, answers={200: Answer("The jobs.", ScheduledJobs)}),
 )
 async def show_schedule_jobs(request: AnyRequest, schedule_id: FromPath[UUID]) -> Response[bytes]:
     """Show what each run submits."""
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         jobs = await transaction.schedules.jobs(schedule_id)
     if jobs is None:
         raise not_found("schedule")
@@ -176,7 +178,7 @@ async def change_schedule(request: AnyRequest, schedule_id: FromPath[UUID]) -> R
     """
     services = services_of(request)
     changes = await read_changes(await read_json(request, services.settings.max_body_bytes), services.settings)
-    async with services.database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         row = await transaction.schedules.update(schedule_id, changes)
     if row is None:
         raise not_found("schedule")
@@ -191,7 +193,7 @@ async def change_schedule(request: AnyRequest, schedule_id: FromPath[UUID]) -> R
 )
 async def delete_schedule(request: AnyRequest, schedule_id: FromPath[UUID]) -> None:
     """Remove a schedule and the list of its runs; the batches it has started stay."""
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         found = await transaction.schedules.delete(schedule_id)
     if not found:
         raise not_found("schedule")
@@ -212,10 +214,11 @@ async def run_schedule(request: AnyRequest, schedule_id: FromPath[UUID]) -> Resp
     Whether it is enabled or not, and whatever still runs. Due times stay as they are.
     """
     key = idempotency_key(request)
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         made = await transaction.schedules.run_now(schedule_id, key)
-    if made is None:
-        raise not_found("schedule")
+        if made is None:
+            raise not_found("schedule")
+        note_made(request, made.run.id)
     run = _show_run(request, made.run)
     replayed = {"Idempotency-Replayed": "true"} if made.replayed else {}
     return answer(run, 202, {"Location": run.links["batch"], **replayed})
@@ -230,7 +233,7 @@ async def list_schedule_runs(request: AnyRequest, schedule_id: FromPath[UUID]) -
     """List the runs of a schedule with their batches, newest first."""
     query = read_query(request, PageQuery)
     start = page_start(request, query)
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         await _get(transaction, schedule_id)
         rows = await transaction.schedules.runs(schedule_id, query.limit + 1, start)
     page, following = page_of(request, query, rows)

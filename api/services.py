@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from api.event_hub import EventHub
 from api.signing import Signer
 from milpa.settings import Settings
+from storage.audit_buffer import AuditBuffer
 from storage.dispatch import Dispatcher
 from storage.objects import ObjectStore
 from storage.queue import Queue
@@ -26,6 +27,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     database: Database
     objects: ObjectStore
     hub: EventHub
+    audit: AuditBuffer
     cursors: Signer
     file_links: Signer
 
@@ -42,6 +44,8 @@ async def run_services(app: Litestar) -> AsyncIterator[None]:
         dispatcher = Dispatcher(database, Queue(redis))
         stack.push_async_callback(dispatcher.close)
         database.on_waiting(dispatcher.wake)
+        audit = AuditBuffer(database)
+        stack.push_async_callback(audit.close)
         hub = EventHub(database)
         stack.push_async_callback(hub.close)
         await hub.start()
@@ -52,6 +56,7 @@ async def run_services(app: Litestar) -> AsyncIterator[None]:
             database=database,
             objects=ObjectStore(settings),
             hub=hub,
+            audit=audit,
             cursors=Signer(signing_key, "cursor"),
             file_links=Signer(signing_key, "file link"),
         )

@@ -13,7 +13,7 @@ from api.operations import Answer, Operation
 from api.pages import PageQuery, page_of, page_start
 from api.principal import Permission
 from api.queries import described, read_query
-from api.services import services_of
+from api.trails import transaction_of
 from api.webhook_bodies import found_or_404, read_asked
 from storage.webhook_rows import DeliveryFilter, DeliveryRow, DeliveryState, WebhookEvent
 
@@ -92,7 +92,7 @@ class AllDeliveriesQuery(DeliveriesQuery, frozen=True):
 )
 async def test_webhook(request: AnyRequest, webhook_id: FromPath[UUID]) -> Response[bytes]:
     """Send `webhook.test` to a webhook, whatever its filters."""
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         sent = await transaction.webhooks.test(webhook_id)
     return answer(_show_delivery(found_or_404(sent)), 202)
 
@@ -107,7 +107,7 @@ async def test_webhook(request: AnyRequest, webhook_id: FromPath[UUID]) -> Respo
 async def list_webhook_deliveries(request: AnyRequest, webhook_id: FromPath[UUID]) -> Response[bytes]:
     """List a webhook's deliveries with every attempt, newest first."""
     query = read_query(request, DeliveriesQuery)
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         found_or_404(await transaction.webhooks.get(webhook_id))
     return await _list(request, query, DeliveryFilter(endpoint_id=webhook_id, state=query.state))
 
@@ -134,7 +134,7 @@ async def list_deliveries(request: AnyRequest) -> Response[bytes]:
 )
 async def redeliver(request: AnyRequest, delivery_id: FromPath[UUID]) -> Response[bytes]:
     """Try a delivery anew, under its own `webhook-id`."""
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         row = await transaction.webhooks.redeliver(delivery_id)
     return answer(_show_delivery(found_or_404(row, "delivery")), 202)
 
@@ -150,14 +150,14 @@ async def redeliver(request: AnyRequest, delivery_id: FromPath[UUID]) -> Respons
 async def redeliver_range(request: AnyRequest, webhook_id: FromPath[UUID]) -> Response[bytes]:
     """Try anew what was made for a webhook between two times; what has failed, when no state is named."""
     asked = await read_asked(request, RedeliverRequest)
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         count = await transaction.webhooks.redeliver_range(webhook_id, asked.since, asked.until, asked.state)
     return answer(Redelivered(found_or_404(count)), 202)
 
 
 async def _list(request: AnyRequest, query: PageQuery, where: DeliveryFilter) -> Response[bytes]:
     start = page_start(request, query)
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         rows = await transaction.webhooks.deliveries(where, query.limit + 1, start)
     page, following = page_of(request, query, rows)
     return answer(DeliveryPage([_show_delivery(row) for row in page], following))

@@ -16,6 +16,7 @@ from api.principal import Permission
 from api.problem_details import not_found
 from api.services import services_of
 from api.submissions import Tag
+from api.trails import note_made, transaction_of
 from api.web_addresses import WebAddress
 from api.webhook_bodies import found_or_404, read_asked
 from storage.webhook_rows import (
@@ -112,8 +113,9 @@ async def create_webhook(request: AnyRequest) -> Response[bytes]:
     """
     asked = await read_asked(request, WebhookRequest)
     new = NewEndpoint(url=asked.url, events=asked.events, kinds=asked.kinds, tags=asked.tags)
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         row, secret = await transaction.webhooks.create(new)
+        note_made(request, row.id)
     shown = _show(request, row)
     made = WebhookMade(**msgspec.structs.asdict(shown), secret=secret)
     return answer(made, 201, {"Location": shown.links["self"]})
@@ -126,7 +128,7 @@ async def create_webhook(request: AnyRequest) -> Response[bytes]:
 )
 async def list_webhooks(request: AnyRequest) -> Response[bytes]:
     """List all webhooks, newest first."""
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         rows = await transaction.webhooks.list()
     return answer(WebhookList([_show(request, row) for row in rows], None))
 
@@ -138,7 +140,7 @@ async def list_webhooks(request: AnyRequest) -> Response[bytes]:
 )
 async def show_webhook(request: AnyRequest, webhook_id: FromPath[UUID]) -> Response[bytes]:
     """Show a webhook."""
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         row = await transaction.webhooks.get(webhook_id)
     return answer(_show(request, found_or_404(row)))
 
@@ -154,7 +156,7 @@ async def change_webhook(request: AnyRequest, webhook_id: FromPath[UUID]) -> Res
     What is left out stays. What is pending goes to a new address; disabling gives it up, to be redelivered later.
     """
     changes = EndpointChanges(**msgspec.structs.asdict(await read_asked(request, WebhookPatch)))
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         row = await transaction.webhooks.update(webhook_id, changes)
     return answer(_show(request, found_or_404(row)))
 
@@ -167,7 +169,7 @@ async def change_webhook(request: AnyRequest, webhook_id: FromPath[UUID]) -> Res
 )
 async def delete_webhook(request: AnyRequest, webhook_id: FromPath[UUID]) -> None:
     """Erase a webhook and its log."""
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         if not await transaction.webhooks.delete(webhook_id):
             raise not_found("webhook")
 
@@ -199,7 +201,7 @@ async def rotate_secret(request: AnyRequest) -> Response[bytes]:
 
 async def _rotate(request: AnyRequest, webhook_id: UUID | None) -> Response[bytes]:
     hours = services_of(request).settings.webhook_rotation_hours
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         secret = await transaction.webhooks.rotate(webhook_id, hours * _HOUR_SECONDS)
     return answer(Secret(found_or_404(secret), hours))
 

@@ -18,6 +18,7 @@ from api.queries import idempotency_key, preferred_wait
 from api.questions import ForceQuestion, question_of
 from api.services import services_of
 from api.submissions import Line, idempotency_of, off_loop
+from api.trails import note_made, transaction_of
 from milpa.jobs import Job, JobState
 from milpa.settings import Settings
 from solvers.decode import decode
@@ -90,8 +91,9 @@ async def ask_why_not(request: AnyRequest, job_id: FromPath[UUID]) -> Response[b
     parent = await find_parent(request, job_id)
     new = await _child(parent, decoded.value, services.settings)
     key = await idempotency_of(idempotency_key(request), [new], "why not", str(job_id))
-    async with services.database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         submitted = await transaction.jobs.submit(msgspec.structs.replace(new, idempotency=key))
+        note_made(request, submitted.job.id)
     return await _answer_asked(request, submitted)
 
 
@@ -140,7 +142,9 @@ async def _answer_asked(request: AnyRequest, submitted: Submitted) -> Response[b
 @get(
     "/v1/jobs/{job_id:uuid}/why-not",
     requires=Permission.READ,
-    operation=Operation(tag="Questions", answers={200: Answer("What it costs.", WhyNotAnswer)}, problems=(409,)),
+    operation=Operation(
+        tag="Questions", personal=True, answers={200: Answer("What it costs.", WhyNotAnswer)}, problems=(409,)
+    ),
 )
 async def show_why_not(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
     """Show what forcing it costs and breaks, once the job that a why-not made has ended."""
@@ -148,7 +152,7 @@ async def show_why_not(request: AnyRequest, job_id: FromPath[UUID]) -> Response[
 
 
 async def _why_not(request: AnyRequest, job_id: UUID) -> WhyNotAnswer:
-    async with services_of(request).database.transaction(request.user.tenant) as transaction:
+    async with transaction_of(request) as transaction:
         row = await transaction.jobs.get(job_id)
         question = await question_of(transaction, job_id, ForceQuestion)
         if row is None or question is None:

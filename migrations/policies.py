@@ -4,6 +4,8 @@ from alembic import op
 
 APP = "milpa_app"
 FLEET = "milpa_fleet"
+KEEPER = "milpa_keeper"
+"""Owns the functions that may do what is granted to no login: see 0007."""
 TENANT = "NULLIF(current_setting('milpa.tenant', true), '')::uuid"
 """The tenant of the transaction; null, which equals nothing, where none is set."""
 

@@ -85,6 +85,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_crashes: int = 3
     """Crashes (lost leases, dead children) before a job is poison."""
     retention_days: float = 30.0
+    """How long payloads, files and the log of webhooks are kept after their end; a job's row stays with its figures."""
+    audit_retention_days: float = 365.0
+    """How long rows of the audit are kept; at least one day."""
 
     # Webhooks
     webhook_retry_seconds: tuple[float, ...] = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)

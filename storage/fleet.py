@@ -77,6 +77,9 @@ WITH old AS (
     WHERE job_events.tenant_id = old.tenant_id AND job_id = old.id AND type NOT IN ('succeeded', 'failed', 'cancelled')
 ), request AS (
     DELETE FROM file_requests USING old WHERE file_requests.tenant_id = old.tenant_id AND job_id = old.id
+), audited AS (
+    INSERT INTO audit_log (tenant_id, kind, subject, action, targets)
+    SELECT tenant_id, 'system', 'retention', 'prune_jobs', array_agg(CAST(id AS text)) FROM old GROUP BY tenant_id
 ), gone AS (
     DELETE FROM files USING old WHERE files.tenant_id = old.tenant_id AND job_id = old.id
     RETURNING files.object_key

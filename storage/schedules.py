@@ -13,6 +13,7 @@ from sqlalchemy.engine import RowMapping
 
 from milpa.jobs import new_id
 from storage import tables
+from storage.audit import AuditLog
 from storage.cron import due_times, next_due
 from storage.idempotency import conflict, taken
 from storage.jobs import JobStore
@@ -230,6 +231,8 @@ class ScheduleStore:
         schedule = await self._session.one(_WHAT_TO_SUBMIT, schedule=schedule_id)
         batch = await self._submit(schedule_id, schedule)
         await self._record(schedule_id, due, RunState.STARTED, batch.batch_id)
+        audit = AuditLog(self._session, self._tenant)
+        await audit.system("scheduler", "run_schedule", [str(schedule_id), str(batch.batch_id)])
 
     async def _submit(
         self, schedule_id: UUID, schedule: RowMapping, idempotency: Idempotency | None = None

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from milpa.errors import FatalError
 from milpa.settings import Settings
+from storage.audit import AuditLog, FleetAudit, Trail
 from storage.batches import BatchStore
 from storage.deliveries import DeliveryStore, DueDeliveries
 from storage.events import EventLog
@@ -61,6 +62,7 @@ class Transaction:
         self.webhooks = WebhookStore(session, tenant)
         self.deliveries = DeliveryStore(session, tenant)
         self.schedules = ScheduleStore(session, tenant)
+        self.audit = AuditLog(session, tenant)
 
 
 class FleetTransaction:
@@ -73,6 +75,7 @@ class FleetTransaction:
         self.workers = WorkerStore(session)
         self.deliveries = DueDeliveries(session)
         self.schedules = DueSchedules(session)
+        self.audit = FleetAudit(session)
 
 
 class Database:
@@ -116,13 +119,18 @@ class Database:
             raise FatalError("database_not_migrated", "The database has no tables of Milpa; run `milpa migrate`.")
 
     @asynccontextmanager
-    async def transaction(self, tenant: UUID) -> AsyncIterator[Transaction]:
+    async def transaction(self, tenant: UUID, trail: Trail | None = None) -> AsyncIterator[Transaction]:
         """Open a transaction that sees and writes the tenant's rows only; commits at exit, then tells.
 
+        trail: the request that it is for; it is kept in the audit with the first transaction that writes.
         TransientError (`database_unavailable`): PostgreSQL is away; whether a commit in flight was kept is unknown.
         """
         async with self._session(_BIND_TENANT, tenant=str(tenant)) as session:
-            yield Transaction(session, tenant)
+            transaction = Transaction(session, tenant)
+            yield transaction
+            written = trail and not trail.kept and await transaction.audit.keep_if_written(trail)
+        if trail is not None:
+            trail.kept |= bool(written)
 
     @asynccontextmanager
     async def fleet(self) -> AsyncIterator[FleetTransaction]:

@@ -70,7 +70,7 @@ class Sweeper:
             log.warning("rings_lost", count=lost)
 
     async def prune(self) -> None:
-        """Drop payloads and files of jobs that ended long ago, and the log of webhooks, bite by bite."""
+        """Drop payloads and files of jobs that ended long ago, then old rows of webhooks and audit, bite by bite."""
         while True:
             async with self._database.fleet() as fleet:
                 pruned = await fleet.jobs.prune(self._settings.retention_days)
@@ -80,6 +80,10 @@ class Sweeper:
         while True:
             async with self._database.fleet() as fleet:
                 if not await fleet.deliveries.prune(self._settings.retention_days):
+                    break
+        while True:
+            async with self._database.fleet() as fleet:
+                if not await fleet.audit.prune(self._settings.audit_retention_days):
                     return
 
     async def collect_orphans(self) -> None:

@@ -45,7 +45,7 @@ def test_only_what_must_be_open_is_open() -> None:
     assert {path for _, path, requires in ROUTES if requires is Permission.PUBLIC} == _PUBLIC
 
 
-_ADMINS_ALONE = "/v1/webhooks"
+_ADMINS_ALONE = ("/v1/webhooks", "/v1/audit")
 
 
 def test_what_reads_asks_to_read_and_what_writes_for_more() -> None:

@@ -23,10 +23,15 @@ NAME = "Bericht für März.pdf"
 async def job(http: httpx.AsyncClient, driver: JobDriver, stack: Any) -> dict[str, Any]:
     """A job that has ended with one file."""
     job: dict[str, Any] = (await http.post(SUBMIT, json=body())).json()
-    claim = await driver.claim(job["id"])
-    key = object_key(driver.tenant, UUID(job["id"]), 1, NAME)
+    await driver.succeed(job["id"], files=[await one_file(driver, job["id"], stack)])
+    return job
+
+
+async def one_file(driver: JobDriver, job_id: str, stack: Any) -> NewFile:
+    """Put a file of the job into the store."""
+    key = object_key(driver.tenant, UUID(job_id), 1, NAME)
     await ObjectStore(settings_of(stack)).put(key, CONTENT)
-    file = NewFile(
+    return NewFile(
         name=NAME,
         format=FileFormat.PDF,
         media_type="application/pdf",
@@ -34,8 +39,6 @@ async def job(http: httpx.AsyncClient, driver: JobDriver, stack: Any) -> dict[st
         sha256=hashlib.sha256(CONTENT).hexdigest(),
         object_key=key,
     )
-    await driver.succeed(job["id"], files=[file], claim=claim)
-    return job
 
 
 async def test_a_file_is_listed_and_fetched_through_a_link(

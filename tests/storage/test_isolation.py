@@ -201,3 +201,5 @@ async def fill(database: Database, tenant: UUID) -> None:
         await tx.schedules.run_now((await tx.schedules.create(nightly)).schedule.id)
     async with database.fleet() as fleet:
         await fleet.tenants.create_key(tenant, "key", Role.VIEWER)
+    async with database.transaction(tenant) as tx:
+        await tx.audit.system("tests", "fill", [])

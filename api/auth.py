@@ -1,62 +1,29 @@
-"""Who is asking, and whether they may. Every route declares `requires=Permission…`; one guard holds all of it."""
+"""Who is asking, and whether they may. Every route declares `requires=Permission…`; one guard holds all of it.
+
+A key is looked for in the database at each request, so that one revoked anywhere is refused everywhere from then on.
+"""
 
 import re
-import time
-from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 import structlog
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from api.metrics import start_clock
-from api.principal import Permission, Principal, PrincipalKind
+from api.principal import Permission, Principal, PrincipalKind, granted
 from api.problem_details import ProblemError
 from api.request_id import request_id
 from api.services import services_of
+from api.tokens import Tokens
 from api.trails import begin_trail
-from storage.rows import ApiKeyRow
+from milpa.errors import TransientError
+from storage.transaction import Database
 
 Connection = ASGIConnection[Any, Any, Any, Any]
-KNOWN_SECONDS = 1.0
-"""How long a key that was good is taken for good without asking again."""
-_MOST_KNOWN = 10_000
-_BEARER = re.compile(r"bearer +(mlp_\w{1,200})", re.IGNORECASE | re.ASCII)
-
-
-class KnownKeys:
-    """Principals of keys that were good a moment ago, so that a burst of requests asks the database once."""
-
-    def __init__(self) -> None:
-        self._known: dict[bytes, tuple[float, Principal]] = {}
-
-    async def authenticate(self, connection: Connection, secret: str) -> Principal | None:
-        """Return who holds this key, or None."""
-        name = sha256(secret.encode()).digest()
-        until, principal = self._known.get(name, (0.0, None))
-        if principal is not None and time.monotonic() < until:
-            return principal
-        async with services_of(connection).database.fleet() as fleet:
-            row = await fleet.tenants.authenticate(secret)
-        if row is None:
-            self._known.pop(name, None)
-            return None
-        if len(self._known) >= _MOST_KNOWN:
-            self._known.clear()
-        principal = _principal(row)
-        self._known[name] = (time.monotonic() + KNOWN_SECONDS, principal)
-        return principal
-
-
-def _principal(row: ApiKeyRow) -> Principal:
-    return Principal(
-        tenant=row.tenant_id,
-        kind=PrincipalKind.API_KEY,
-        subject=str(row.id),
-        name=row.name,
-        role=row.role,
-        scopes=frozenset(row.scopes),
-    )
+_BEARER = re.compile(r"bearer +([\w.~+/=-]{1,8192})", re.IGNORECASE | re.ASCII)
+_KEY_PREFIX = "mlp_"
 
 
 async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
@@ -69,19 +36,71 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     requires: Permission = handler.opt["requires"]
     if requires is Permission.PUBLIC:
         return
-    principal = await _authenticate(connection)
+    principal = await identify(connection)
+    if principal is None:
+        detail = "Say who is asking: Authorization: Bearer …, with an API key or a token that is good."
+        raise ProblemError(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="milpa"'})
     begin_trail(connection, handler, principal)
     if requires not in principal.permissions:
-        raise ProblemError(403, "forbidden", f"This needs the permission '{requires}', which your key does not have.")
+        raise ProblemError(403, "forbidden", f"This needs the permission '{requires}', which you do not have.")
     connection.scope["user"] = principal
 
 
-async def _authenticate(connection: Connection) -> Principal:
+async def identify(connection: Connection) -> Principal | None:
+    """Return who is asking, or None: nobody we know."""
     bearer = _BEARER.fullmatch(connection.headers.get("authorization", ""))
-    if bearer is not None:
-        known: KnownKeys = connection.app.state.known_keys
-        principal = await known.authenticate(connection, bearer[1])
-        if principal is not None:
-            return principal
-    detail = "Say who is asking: Authorization: Bearer mlp_…, with a key that is good."
-    raise ProblemError(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="milpa"'})
+    if bearer is None:
+        return None
+    database = services_of(connection).database
+    if bearer[1].startswith(_KEY_PREFIX):
+        return await _holder_of_key(database, bearer[1])
+    return await _holder_of_token(database, connection.app.state.tokens, bearer[1])
+
+
+async def still_known(connection: Connection) -> bool:
+    """Tell whether whoever opened this stream may still hear it. While that can't be told, it goes on."""
+    try:
+        return await identify(connection) is not None
+    except TransientError:
+        return True
+
+
+async def _holder_of_key(database: Database, secret: str) -> Principal | None:
+    async with database.lookups() as tenants:
+        row = await tenants.authenticate(secret)
+    if row is None:
+        return None
+    return Principal(
+        tenant=row.tenant_id,
+        kind=PrincipalKind.API_KEY,
+        subject=str(row.id),
+        name=row.name,
+        role=row.role,
+        permissions=granted(row.role, row.scopes),
+        expires_at=row.expires_at,
+    )
+
+
+async def _holder_of_token(database: Database, tokens: Tokens, token: str) -> Principal | None:
+    claims = await tokens.read(token)
+    if claims is None:
+        return None
+    async with database.lookups() as tenants:
+        tenant = await tenants.get(_id_or_name(claims.tenant))
+    if tenant is None:
+        return None
+    return Principal(
+        tenant=tenant.id,
+        kind=PrincipalKind.JWT,
+        subject=claims.sub,
+        name=claims.sub,
+        role=claims.role,
+        permissions=granted(claims.role),
+    )
+
+
+def _id_or_name(tenant: str) -> UUID | str:
+    try:
+        return UUID(tenant)
+    except ValueError:
+        return tenant

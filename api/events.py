@@ -1,5 +1,7 @@
 """Events: one job's log as JSON or as a stream that resumes, and one stream over all of a tenant's jobs."""
 
+import time
+from contextlib import aclosing
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -9,6 +11,7 @@ from litestar.params import FromPath
 from litestar.response import Stream
 
 from api import sse
+from api.auth import still_known
 from api.bodies import AnyRequest, answer
 from api.event_hub import EventHub, encode_event
 from api.links import base_url
@@ -20,6 +23,8 @@ from api.services import services_of
 from api.trails import transaction_of
 from solvers.issues import Issue
 
+KNOWN_SECONDS = 5.0
+"""How long a stream goes on telling without asking anew whether its listener is known."""
 _PAGE = 1000
 _MOST_FOLLOWED = 100
 _SEQ_DIGITS = 9
@@ -105,7 +110,19 @@ def open_stream(request: AnyRequest, frames: Any) -> Stream:
     if services.hub.streams >= services.settings.max_streams:
         detail = "Too many streams are open here; try again shortly."
         raise ProblemError(429, "too-many-streams", detail, headers={"Retry-After": "5"})
-    return sse.stream(_counted(services.hub, frames))
+    return sse.stream(_while_known(request, _counted(services.hub, frames)))
+
+
+async def _while_known(request: AnyRequest, frames: Any) -> Any:
+    """Cut the stream soon after its listener's key was revoked or token expired."""
+    known_at = time.monotonic()
+    async with aclosing(frames):
+        async for frame in frames:
+            if time.monotonic() - known_at >= KNOWN_SECONDS:
+                if not await still_known(request):
+                    return
+                known_at = time.monotonic()
+            yield frame
 
 
 async def _counted(hub: EventHub, frames: Any) -> Any:

@@ -5,6 +5,7 @@ from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 
 from api import (
+    api_keys,
     audit,
     batches,
     compare,
@@ -23,12 +24,13 @@ from api import (
     what_if,
     why_not,
 )
-from api.auth import KnownKeys, authorize
+from api.auth import authorize
 from api.metrics import Metrics
 from api.problem_details import answer_error
 from api.request_id import HEADER, stamp
 from api.services import run_services
 from api.tables import Templates
+from api.tokens import Tokens
 from api.trails import keep_trail
 from milpa.settings import Settings
 
@@ -48,6 +50,7 @@ _ROUTES = [
     *frontier.ROUTES,
     *tenants.ROUTES,
     *audit.ROUTES,
+    *api_keys.ROUTES,
     *health.ROUTES,
     *docs.ROUTES,
 ]
@@ -55,13 +58,16 @@ _EXPOSED = [HEADER, "Location", "Link", "ETag", "Retry-After", "Idempotency-Repl
 
 
 def create_app(settings: Settings) -> Litestar:
-    """Return the API; PostgreSQL and Redis are not asked for before it starts."""
+    """Return the API; PostgreSQL and Redis are not asked for before it starts.
+
+    UsageError (`bad_setting`): tokens could be forged under these settings.
+    """
     metrics = Metrics()
     state = State(
         {
             "settings": settings,
             "metrics": metrics,
-            "known_keys": KnownKeys(),
+            "tokens": Tokens(settings),
             "templates": Templates(),
         }
     )

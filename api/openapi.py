@@ -40,6 +40,7 @@ _TAGS = {
     "Schedules": "Batches that start by the clocks of a place.",
     "Questions": "After the first answer: what if, why not, compare, frontier.",
     "Webhooks": "Be told of the ends of jobs and batches, signed after Standard Webhooks 1.0, at least once.",
+    "API keys": "Who may ask for what, and until when.",
     "Kinds": "What can be asked for: schemas, examples and tables to fill in.",
     "Privacy": "Who did what to the tenant's data, all of it to take along, and the erasure of one person.",
     "Service": "Who is asking, and how the service does.",
@@ -64,8 +65,8 @@ _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 _PROBLEMS: dict[int, tuple[str, tuple[str, ...]]] = {
     400: ("The body cannot be read: malformed JSON, a broken form or a broken packing.", ()),
-    401: ("No valid key.", ("WWW-Authenticate",)),
-    403: ("The key does not have the permission.", ()),
+    401: ("No key or token that is good.", ("WWW-Authenticate",)),
+    403: ("The permission is missing.", ()),
     404: ("There is no such thing, or it is another tenant's.", ()),
     409: ("Legal, but not in this state.", ()),
     413: ("The body is too large, unpacked.", ()),
@@ -103,7 +104,9 @@ def document(app: Litestar) -> dict[str, Any]:
         "tags": [{"name": tag, "description": text} for tag, text in _TAGS.items()],
         "paths": paths,
         "components": {
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key, `mlp_…`."}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "description": "An API key, `mlp_…`, or a JWT."}
+            },
             "responses": {f"Problem{status}": _problem(status) for status in _PROBLEMS},
             "schemas": dict(sorted(_without_query_types(schemas, operations).items())),
         },

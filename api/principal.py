@@ -1,7 +1,9 @@
 """Who asks, what each role may do, and what a route may ask of its caller."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 from uuid import UUID
 
 import msgspec
@@ -38,8 +40,8 @@ GRANTS: Mapping[Role, frozenset[Permission]] = {
 }
 """What each role may do; from viewer to admin each includes the one before."""
 
-SCOPES = GRANTS[Role.ADMIN] - _KNOWN
-"""Permissions that a key may be narrowed to."""
+Scope = Literal["read", "submit", "manage", "administer"]
+"""A permission that an API key may be narrowed to."""
 
 
 class PrincipalKind(StrEnum):
@@ -50,9 +52,9 @@ class PrincipalKind(StrEnum):
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is asking. subject: an API key's id, or the `sub` of a JWT; the same for each of its requests.
+    """Who is asking. subject: the API key's id or the JWT's `sub`, the same at each request of one person or program.
 
-    name: for people; it says nothing of who may do what. scopes: permissions that narrow the role; none narrow nothing.
+    name: for people. permissions: what the role, narrowed by a key's scopes, grants. expires_at: the end of an API key.
     """
 
     tenant: UUID
@@ -60,10 +62,10 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     name: str
     role: Role
-    scopes: frozenset[str] = frozenset()
+    permissions: frozenset[Permission]
+    expires_at: datetime | None = None
 
-    @property
-    def permissions(self) -> frozenset[Permission]:
-        """What the role, narrowed by the scopes, grants."""
-        granted = GRANTS[self.role]
-        return granted & (_KNOWN | self.scopes) if self.scopes else granted
+
+def granted(role: Role, scopes: Collection[str] = ()) -> frozenset[Permission]:
+    """Return what a role may do, narrowed by scopes; none narrow nothing."""
+    return GRANTS[role] & (_KNOWN | frozenset(scopes)) if scopes else GRANTS[role]

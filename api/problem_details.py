@@ -92,6 +92,7 @@ _USAGE_STATUS: Mapping[str, int] = {
     "nothing_to_retry": 409,
     "webhook_disabled": 409,
     "too_many_webhooks": 409,
+    "too_many_api_keys": 409,
     "input_gone": 409,
     "report_gone": 409,
     "job_without_report": 409,

@@ -49,6 +49,7 @@ async def run_services(app: Litestar) -> AsyncIterator[None]:
         hub = EventHub(database)
         stack.push_async_callback(hub.close)
         await hub.start()
+        await stack.enter_async_context(app.state.tokens.running())
         signing_key = settings.signing_key.reveal()
         app.state.services = Services(
             settings=settings,

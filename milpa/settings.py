@@ -46,6 +46,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     signing_key: Secret = Secret("")
     """Signs cursors and file links (at least 32 characters)."""
 
+    # Who may ask, beside the holders of API keys
+    jwt_secret: Secret = Secret("")
+    """Checks tokens signed by HS256 (at least 32 bytes)."""
+    jwt_jwks_url: str = ""
+    """Address of the keys that check tokens signed by RS256 or ES256; https, except on this machine."""
+    jwt_issuer: str = ""
+    """The `iss` that tokens must have; any, when left out."""
+    jwt_audience: str = ""
+    """The `aud` that tokens must have; none, when left out."""
+    jwt_leeway_seconds: float = 30.0
+    """How far the issuer's clock may be off."""
+
     # The API
     host: str = "127.0.0.1"
     port: int = 8080

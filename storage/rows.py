@@ -327,6 +327,9 @@ class NewApiKey(msgspec.Struct, frozen=True):
     row: ApiKeyRow
     secret: str
 
+    def __repr__(self) -> str:
+        return f"NewApiKey({self.row!r}, '***')"
+
 
 class Pruned(msgspec.Struct, frozen=True):
     """What a bite of pruning dropped. jobs: how many; object_keys: to delete after the commit."""

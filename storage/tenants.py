@@ -1,8 +1,7 @@
-"""Tenants and their API keys: `mlp_<prefix>_<secret>`, of which only a keyed hash is stored."""
+"""All tenants, and whose key it is that someone shows."""
 
 import hmac
 import re
-import secrets
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
@@ -11,6 +10,7 @@ from sqlalchemy import text
 
 from milpa.errors import FatalError, UsageError
 from milpa.jobs import new_id
+from storage.api_keys import ApiKeyStore, hash_key
 from storage.rows import ApiKeyRow, NewApiKey, Role, TenantRow
 from storage.session import Session, read
 
@@ -24,24 +24,17 @@ INSERT INTO tenants (id, name, max_running) VALUES (:id, :name, :max_running) ON
 _GET = text("SELECT * FROM tenants WHERE id = :id")
 _FIND = text("SELECT * FROM tenants WHERE name = :name")
 _SET_MAX_RUNNING = text("UPDATE tenants SET max_running = :max_running WHERE id = :id")
-_CREATE_KEY = text("""
-INSERT INTO api_keys (id, tenant_id, name, prefix, key_hash, role, scopes, expires_at)
-VALUES (:id, :tenant, :name, :prefix, :key_hash, :role, :scopes, :expires_at)
-RETURNING *
-""")
-_REVOKE_KEY = text("""
-UPDATE api_keys SET revoked_at = now() WHERE id = :id AND tenant_id = :tenant AND revoked_at IS NULL
-""")
-_KEYS = text("SELECT * FROM api_keys WHERE tenant_id = :tenant ORDER BY created_at DESC, id DESC")
 _GOOD_KEY = text("""
 SELECT *, coalesce(last_used_at < now() - interval '1 minute', true) AS note_use FROM api_keys
 WHERE prefix = :prefix AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 """)
-_NOTE_USE = text("UPDATE api_keys SET last_used_at = now() WHERE id = :id")
+_NOTE_USE = text("""
+UPDATE api_keys SET last_used_at = now() WHERE id = (SELECT id FROM api_keys WHERE id = :id FOR UPDATE SKIP LOCKED)
+""")
 
 
 class TenantStore:
-    """All tenants; only the fleet's transaction has it."""
+    """All tenants, as the fleet's role sees them."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -67,42 +60,16 @@ class TenantStore:
         self._session.outbox.waiting = True
 
     async def create_key(
-        self,
-        tenant_id: UUID,
-        name: str,
-        role: Role,
-        scopes: Sequence[str] = (),
-        expires_at: datetime | None = None,
+        self, tenant_id: UUID, name: str, role: Role, scopes: Sequence[str] = (), expires_at: datetime | None = None
     ) -> NewApiKey:
-        """Make a key. Its secret is in the answer and nowhere else."""
-        prefix = secrets.token_hex(6)
-        secret = f"mlp_{prefix}_{secrets.token_hex(32)}"
-        row = await self._session.one(
-            _CREATE_KEY,
-            id=new_id(),
-            tenant=tenant_id,
-            name=name,
-            prefix=prefix,
-            key_hash=self._hash(secret),
-            role=role,
-            scopes=list(scopes),
-            expires_at=expires_at,
-        )
-        return NewApiKey(read(row, ApiKeyRow), secret)
-
-    async def revoke_key(self, tenant_id: UUID, key_id: UUID) -> bool:
-        """End a key at once. False: the tenant has no such key that is still good."""
-        return await self._session.run(_REVOKE_KEY, id=key_id, tenant=tenant_id) > 0
-
-    async def keys(self, tenant_id: UUID) -> list[ApiKeyRow]:
-        """Return the tenant's keys, newest first."""
-        return [read(row, ApiKeyRow) for row in await self._session.all(_KEYS, tenant=tenant_id)]
+        """Make a key for a tenant. Its secret is in the answer and nowhere else."""
+        return await ApiKeyStore(self._session, tenant_id).create(name, role, scopes, expires_at)
 
     async def authenticate(self, secret: str) -> ApiKeyRow | None:
         """Return the key with this secret if it is good now, else None."""
         form = _KEY_FORM.match(secret)
         row = form and await self._session.first(_GOOD_KEY, prefix=form["prefix"])
-        if row is None or not hmac.compare_digest(row["key_hash"], self._hash(secret)):
+        if row is None or not hmac.compare_digest(row["key_hash"], hash_key(self._session, secret)):
             return None
         if row["note_use"]:
             await self._session.run(_NOTE_USE, id=row["id"])
@@ -118,6 +85,3 @@ class TenantStore:
         if known_secret and key is not None and key.tenant_id == tenant.id and key.role is Role.ADMIN:
             return tenant, known_secret
         return tenant, (await self.create_key(tenant.id, "admin", Role.ADMIN)).secret
-
-    def _hash(self, secret: str) -> bytes:
-        return self._session.digest("api key", secret.encode())

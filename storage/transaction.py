@@ -1,6 +1,6 @@
 """The only door to the database: a transaction is bound to one tenant, or is the fleet's. Commit, then tell."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Self
 from uuid import UUID
@@ -13,8 +13,9 @@ from sqlalchemy import event, text
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from milpa.errors import FatalError
+from milpa.errors import FatalError, UsageError
 from milpa.settings import Settings
+from storage.api_keys import ApiKeyStore
 from storage.audit import AuditLog, FleetAudit, Trail
 from storage.batches import BatchStore
 from storage.deliveries import DeliveryStore, DueDeliveries
@@ -43,6 +44,8 @@ _PING = text("SELECT 1")
 _COMMAND_SECONDS = 60.0
 _CONNECT_SECONDS = 5.0
 _POOL_WAIT_SECONDS = 10.0
+_LOOKUP_POOL = 2
+_SIGNING_KEY_LENGTH = 32
 _SERVER_SETTINGS = {
     "application_name": "milpa",
     "jit": "off",  # compiling costs more than these statements
@@ -63,6 +66,7 @@ class Transaction:
         self.deliveries = DeliveryStore(session, tenant)
         self.schedules = ScheduleStore(session, tenant)
         self.audit = AuditLog(session, tenant)
+        self.api_keys = ApiKeyStore(session, tenant)
 
 
 class FleetTransaction:
@@ -81,10 +85,12 @@ class FleetTransaction:
 class Database:
     """A pool of connections under an application login that row-level security binds."""
 
-    def __init__(self, engine: AsyncEngine, settings: Settings, signals: Signals | None) -> None:
+    def __init__(self, settings: Settings, signals: Signals | None) -> None:
         self.settings = settings
         self.signals = signals
-        self._engine = engine
+        self._engine = _engine(settings, settings.database_pool)
+        lookups = _engine(settings, _LOOKUP_POOL, {"role": "milpa_fleet"})
+        self._lookups = lookups.execution_options(isolation_level="AUTOCOMMIT")
         self._seal = Seal.from_text(settings.seal_keys.reveal())
         self._hash_key = _derive(settings.signing_key.reveal(), b"milpa input hash")
         self._waiting: Callable[[], None] | None = None
@@ -95,9 +101,14 @@ class Database:
         """Open the pool and check the login.
 
         FatalError: a login that can bypass row-level security, or a database that was not migrated.
-        TransientError: PostgreSQL is away.
+        UsageError: the signing key can be guessed. TransientError: PostgreSQL is away.
         """
-        database = cls(_engine(settings), settings, Signals(redis) if redis is not None else None)
+        if len(settings.signing_key.reveal()) < _SIGNING_KEY_LENGTH:
+            raise UsageError(
+                "bad_setting",
+                f"MILPA_SIGNING_KEY has less than {_SIGNING_KEY_LENGTH} characters; try: openssl rand -base64 48",
+            )
+        database = cls(settings, Signals(redis) if redis is not None else None)
         try:
             with told_apart(OSError):
                 await database._check_login()
@@ -137,6 +148,18 @@ class Database:
         """Open a transaction over the job core of all tenants, for admission, rescue, upkeep and key lookup."""
         async with self._session(_BIND_FLEET) as session:
             yield FleetTransaction(session)
+
+    @asynccontextmanager
+    async def lookups(self) -> AsyncIterator[TenantStore]:
+        """Look up keys and tenants, each statement on its own: each request does, and a transaction would cost twice.
+
+        TransientError (`database_unavailable`): PostgreSQL is away.
+        """
+        async with AsyncExitStack() as stack:
+            with told_apart(OSError):
+                connection = await stack.enter_async_context(self._lookups.connect())
+            with told_apart():
+                yield TenantStore(Session(connection, self.settings, self._seal, self._hash_key))
 
     @asynccontextmanager
     async def _session(self, bind: Any, **values: Any) -> AsyncIterator[Session]:
@@ -185,9 +208,10 @@ class Database:
         if self.signals is not None:
             await self.signals.close()
         await self._engine.dispose()
+        await self._lookups.dispose()
 
 
-def _engine(settings: Settings) -> AsyncEngine:
+def _engine(settings: Settings, pool: int, server_settings: Mapping[str, str] | None = None) -> AsyncEngine:
     # A process that stalls inside a transaction must not hold its locks for longer than it may hold a job.
     stalled = str(round(settings.lease_seconds * 1000))
 
@@ -196,13 +220,17 @@ def _engine(settings: Settings) -> AsyncEngine:
             settings.database_url.reveal(),
             timeout=_CONNECT_SECONDS,
             command_timeout=_COMMAND_SECONDS,
-            server_settings=_SERVER_SETTINGS | {"idle_in_transaction_session_timeout": stalled},
+            server_settings={
+                **_SERVER_SETTINGS,
+                "idle_in_transaction_session_timeout": stalled,
+                **(server_settings or {}),
+            },
         )
 
     engine = create_async_engine(
         "postgresql+asyncpg://",
         async_creator=connect,
-        pool_size=settings.database_pool,
+        pool_size=pool,
         max_overflow=0,
         pool_timeout=_POOL_WAIT_SECONDS,
         pool_use_lifo=True,

@@ -45,7 +45,7 @@ def test_only_what_must_be_open_is_open() -> None:
     assert {path for _, path, requires in ROUTES if requires is Permission.PUBLIC} == _PUBLIC
 
 
-_ADMINS_ALONE = ("/v1/webhooks", "/v1/audit")
+_ADMINS_ALONE = ("/v1/webhooks", "/v1/audit", "/v1/api-keys")
 
 
 def test_what_reads_asks_to_read_and_what_writes_for_more() -> None:
@@ -107,11 +107,11 @@ async def test_scopes_narrow_a_role(app: Litestar, tenant: UUID, new_key: NewKey
 
 
 async def test_a_revoked_or_expired_key_is_none(app: Litestar, tenant: UUID, database: Database) -> None:
-    async with database.fleet() as fleet:
-        revoked = await fleet.tenants.create_key(tenant, "revoked", Role.ADMIN)
-        await fleet.tenants.revoke_key(tenant, revoked.row.id)
+    async with database.transaction(tenant) as transaction:
+        revoked = await transaction.api_keys.create("revoked", Role.ADMIN)
+        await transaction.api_keys.revoke(revoked.row.id)
         past = datetime.now(UTC) - timedelta(seconds=1)
-        expired = await fleet.tenants.create_key(tenant, "expired", Role.ADMIN, expires_at=past)
+        expired = await transaction.api_keys.create("expired", Role.ADMIN, expires_at=past)
     for key in (revoked, expired):
         async with client(app, key.secret) as http:
             assert (await http.get("/v1/me")).status_code == 401

@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import httpx
 import msgspec
 import pytest
 
-from api import sse
+from api import events, sse
 from api.event_hub import EventHub
 from milpa.jobs import EventType, JobProgress, new_id
-from storage.rows import NewJob
+from storage.rows import NewJob, Role
 from storage.transaction import Database
 from tests.api.deals import SUBMIT, body
 from tests.api.jobs import JobDriver
@@ -106,6 +107,27 @@ async def test_the_first_byte_comes_at_once_with_headers_that_keep_proxies_out(l
         async for chunk in stream.aiter_bytes():
             assert chunk.startswith(b"retry: 3000\n\n")
             break
+
+
+@pytest.mark.parametrize("path", ["/v1/events", "/v1/jobs/{job}/events", "/v1/batches/{batch}/events"])
+async def test_a_stream_is_cut_when_its_key_is_revoked(
+    live: httpx.AsyncClient, database: Database, tenant: UUID, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(events, "KNOWN_SECONDS", 0.0)
+    monkeypatch.setattr(sse, "HEARTBEAT_SECONDS", 0.05)
+    batch = (await live.post("/v1/batches", json={"jobs": [{"kind": "deal-picker", **body()}]})).json()
+    job = batch["jobs"][0]["id"]
+    async with database.transaction(tenant) as transaction:
+        key = await transaction.api_keys.create("for a while", Role.VIEWER)
+    headers = {**_STREAM, "Authorization": f"Bearer {key.secret}"}
+    async with live.stream("GET", path.format(job=job, batch=batch["id"]), headers=headers) as stream:
+        lines = stream.aiter_lines()
+        while await anext(lines) != ": ":
+            pass  # it is told, and kept open
+        async with database.transaction(tenant) as transaction:
+            await transaction.api_keys.revoke(key.row.id)
+        async with asyncio.timeout(30):
+            assert "event: end" not in [line async for line in lines]
 
 
 async def test_a_quiet_stream_sends_comments(live: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -181,6 +181,13 @@ async def test_a_login_that_bypasses_row_level_security_is_refused(
     await owner.execute("DROP ROLE sees_all")
 
 
+@pytest.mark.parametrize("key", ["", "x" * 31])
+async def test_a_signing_key_that_can_be_guessed_is_refused(settings: Settings, key: str) -> None:
+    with pytest.raises(UsageError, match="openssl rand") as refused:
+        await Database.connect(replace(settings, signing_key=Secret(key)))
+    assert "x" * 31 not in str(refused.value)
+
+
 async def test_a_login_of_the_operators_own_serves_as_well(settings: Settings, owner: asyncpg.Connection) -> None:
     await owner.execute("CREATE ROLE operators LOGIN IN ROLE milpa_app")
     url = settings.database_url.reveal().replace("milpa_app@", "operators@")

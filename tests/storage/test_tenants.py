@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from milpa.errors import UsageError
 from milpa.settings import Secret, Settings
+from storage import api_keys
 from storage.rows import ApiKeyRow, NewApiKey, Role
 from storage.transaction import Database
 from tests.storage.steps import add_tenant
@@ -23,8 +24,8 @@ async def make_key(database: Database, tenant: UUID, **changes: Any) -> NewApiKe
 
 
 async def authenticate(database: Database, secret: str) -> ApiKeyRow | None:
-    async with database.fleet() as fleet:
-        return await fleet.tenants.authenticate(secret)
+    async with database.lookups() as tenants:
+        return await tenants.authenticate(secret)
 
 
 async def test_a_key_says_whose_it_is_and_what_it_may_do(database: Database, tenant: UUID) -> None:
@@ -72,14 +73,18 @@ async def test_nothing_but_the_secret_itself_is_let_in(
 async def test_a_key_ends_when_it_is_revoked_and_only_by_its_own_tenant(database: Database, tenant: UUID) -> None:
     key = await make_key(database, tenant)
     other = await add_tenant(database)
-    async with database.fleet() as fleet:
-        assert not await fleet.tenants.revoke_key(other, key.row.id)
+    async with database.transaction(other) as tx:
+        assert await tx.api_keys.revoke(key.row.id) is None
+        assert await tx.api_keys.list(10) == await tx.api_keys.good() == []
     assert await authenticate(database, key.secret) is not None
-    async with database.fleet() as fleet:
-        assert await fleet.tenants.revoke_key(tenant, key.row.id)
-        assert not await fleet.tenants.revoke_key(tenant, key.row.id)
-        assert [row.revoked_at is not None for row in await fleet.tenants.keys(tenant)] == [True]
-        assert await fleet.tenants.keys(other) == []
+    async with database.transaction(tenant) as tx:
+        assert [row.id for row in await tx.api_keys.good()] == [key.row.id]
+        revoked = await tx.api_keys.revoke(key.row.id)
+        assert await tx.api_keys.revoke(key.row.id) == revoked
+        assert await tx.api_keys.list(10) == [revoked]
+        assert await tx.api_keys.good() == []
+    assert revoked is not None
+    assert revoked.revoked_at is not None
     assert await authenticate(database, key.secret) is None
 
 
@@ -89,6 +94,47 @@ async def test_a_key_ends_at_its_time(database: Database, tenant: UUID) -> None:
     ended = await make_key(database, tenant, expires_at=now - timedelta(seconds=1))
     assert await authenticate(database, good.secret) is not None
     assert await authenticate(database, ended.secret) is None
+
+
+async def test_the_last_two_keys_do_not_end_each_other_at_once(database: Database, tenant: UUID) -> None:
+    keys = [await make_key(database, tenant, role=Role.ADMIN) for _ in range(2)]
+
+    async def revoke(key: NewApiKey) -> None:
+        async with database.transaction(tenant) as tx:
+            await tx.api_keys.revoke(key.row.id)
+            if not await tx.api_keys.good():
+                raise UsageError("last_key", "as a caller does")
+
+    ended = await asyncio.gather(*(revoke(key) for key in keys), return_exceptions=True)
+    assert [type(one) for one in ended].count(UsageError) == 1
+    async with database.transaction(tenant) as tx:
+        assert len(await tx.api_keys.good()) == 1
+
+
+async def test_a_tenant_has_no_more_keys_than_it_may(
+    database: Database, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api_keys, "MAX_KEYS", 2)
+    for _ in range(2):
+        await make_key(database, tenant)
+    with pytest.raises(UsageError, match="revoke one first"):
+        await make_key(database, tenant)
+    await make_key(database, await add_tenant(database))
+
+
+async def test_a_key_that_is_being_noted_by_one_is_not_waited_for_by_another(
+    database: Database, tenant: UUID, owner: asyncpg.Connection
+) -> None:
+    key = await make_key(database, tenant)
+    async with owner.transaction():
+        await owner.execute("SELECT * FROM api_keys WHERE id = $1 FOR UPDATE", key.row.id)
+        assert await asyncio.wait_for(authenticate(database, key.secret), 30) is not None
+
+
+async def test_a_new_key_shows_its_secret_to_nobody_who_prints_it(database: Database, tenant: UUID) -> None:
+    key = await make_key(database, tenant)
+    assert key.secret not in repr(key) + str(key)
+    assert key.row.prefix in repr(key)
 
 
 async def test_use_is_noted_once_a_minute(database: Database, tenant: UUID, owner: asyncpg.Connection) -> None:

@@ -8,16 +8,15 @@ import msgspec
 from litestar import Response, delete, get, post
 from litestar.params import FromPath
 
-from api.bodies import AnyRequest, answer, read_json
+from api.bodies import AnyRequest, answer, decode_body, read_json
 from api.operations import Answer, Operation
 from api.pages import PageQuery, page_of, page_start
 from api.principal import GRANTS, Permission, Principal, PrincipalKind, Scope, granted
 from api.problem_details import ProblemError, invalid, not_found
 from api.queries import read_query
-from api.services import services_of
+from api.services import settings_for
 from api.submissions import Line
 from api.trails import note_made, transaction_of
-from solvers.decode import decode
 from solvers.issues import Issue, pointer
 from storage.rows import ApiKeyRow, Role
 
@@ -121,9 +120,8 @@ async def revoke_api_key(request: AnyRequest, key_id: FromPath[UUID]) -> None:
 
 
 async def _read_asked(request: AnyRequest) -> ApiKeyRequest:
-    settings = services_of(request).settings
-    body = await read_json(request, settings.max_body_bytes)
-    decoded = decode(body, ApiKeyRequest, max_depth=settings.max_json_depth)
+    body = await read_json(request)
+    decoded = decode_body(body, ApiKeyRequest, settings_for(request))
     if decoded.value is None:
         raise invalid(decoded.issues, decoded.total)
     issues = _issues(decoded.value)

@@ -44,6 +44,7 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     if requires not in principal.permissions:
         raise ProblemError(403, "forbidden", f"This needs the permission '{requires}', which you do not have.")
     connection.scope["user"] = principal
+    connection.scope["state"]["settings"] = await services_of(connection).tenant_settings.of(principal.tenant)
 
 
 async def identify(connection: Connection) -> Principal | None:

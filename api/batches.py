@@ -11,21 +11,21 @@ from litestar.params import FromPath
 from litestar.response import Stream
 
 from api import sse
-from api.bodies import AnyRequest, answer, read_json
+from api.bodies import AnyRequest, answer, decode_body, read_json
 from api.entries import read_entries
 from api.events import open_stream
+from api.limits import making_jobs
 from api.links import base_url, show_job
 from api.operations import Answer, Operation
 from api.principal import Permission
 from api.problem_details import invalid, not_found
 from api.queries import idempotency_key
-from api.services import services_of
+from api.services import services_of, settings_for
 from api.submissions import Line, idempotency_of
 from api.trails import note_made, transaction_of
 from api.web_addresses import WebAddress, address_issues
 from milpa.jobs import Job, JobState
 from milpa.settings import Settings
-from solvers.decode import decode
 from storage.rows import BatchRow, NewJob, SubmittedBatch
 
 
@@ -68,16 +68,16 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
         body=BatchRequest,
         headers=("Idempotency-Key",),
         answers={202: Answer("The batch.", BatchMade, headers=("Location", "Idempotency-Replayed"))},
+        limited=True,
     ),
 )
 async def submit_batch(request: AnyRequest) -> Response[bytes]:
     """Submit up to 1,000 jobs at once: all of them, or none."""
-    services = services_of(request)
     key = idempotency_key(request)
-    body = await read_json(request, services.settings.max_body_bytes)
-    asked, jobs = await _read(body, services.settings)
+    body = await read_json(request)
+    asked, jobs = await _read(body, settings_for(request))
     idempotency = await idempotency_of(key, jobs, asked.name, asked.webhook_url)
-    async with transaction_of(request) as transaction:
+    async with making_jobs(request) as transaction:
         batch = await transaction.jobs.submit_batch(asked.name, jobs, asked.webhook_url, idempotency)
         note_made(request, batch.batch_id)
     return _answer_made(request, batch)
@@ -93,7 +93,7 @@ def _answer_made(request: AnyRequest, batch: SubmittedBatch) -> Response[bytes]:
 
 async def _read(body: bytes, settings: Settings) -> tuple[BatchRequest, list[NewJob]]:
     """Read every entry; one that is wrong refuses them all, with the issues of all."""
-    decoded = decode(body, BatchRequest, max_depth=settings.max_json_depth)
+    decoded = decode_body(body, BatchRequest, settings)
     if decoded.value is None:
         raise invalid(decoded.issues, decoded.total)
     entries = await read_entries(decoded.value.jobs, settings)
@@ -134,6 +134,7 @@ async def cancel_batch(request: AnyRequest, batch_id: FromPath[UUID]) -> Respons
         headers=("Idempotency-Key",),
         answers={202: Answer("The new batch.", BatchMade, headers=("Location", "Idempotency-Replayed"))},
         problems=(409,),
+        limited=True,
     ),
 )
 async def retry_batch(request: AnyRequest, batch_id: FromPath[UUID]) -> Response[bytes]:
@@ -142,7 +143,7 @@ async def retry_batch(request: AnyRequest, batch_id: FromPath[UUID]) -> Response
     It has the same name and tells the same address.
     """
     idempotency = await idempotency_of(idempotency_key(request), [], "retry", batch_id)
-    async with transaction_of(request) as transaction:
+    async with making_jobs(request) as transaction:
         batch = await transaction.jobs.retry_batch(batch_id, idempotency)
         if batch is None:
             raise not_found("batch")
@@ -154,7 +155,7 @@ async def retry_batch(request: AnyRequest, batch_id: FromPath[UUID]) -> Response
     "/v1/batches/{batch_id:uuid}/events",
     requires=Permission.READ,
     operation=Operation(
-        tag="Batches", answers={200: Answer("A stream of counts by state.", media_type=sse.MEDIA_TYPE)}, problems=(429,)
+        tag="Batches", answers={200: Answer("A stream of counts by state.", media_type=sse.MEDIA_TYPE)}, limited=True
     ),
 )
 async def follow_batch(request: AnyRequest, batch_id: FromPath[UUID]) -> Stream:
@@ -163,7 +164,7 @@ async def follow_batch(request: AnyRequest, batch_id: FromPath[UUID]) -> Stream:
     `progress` tells its counts by state whenever they change, `finished` once all jobs have ended; then `end`.
     """
     await _get(request, batch_id)
-    return open_stream(request, services_of(request).hub.follow_batch(request.user.tenant, batch_id))
+    return await open_stream(request, services_of(request).hub.follow_batch(request.user.tenant, batch_id))
 
 
 async def _get(request: AnyRequest, batch_id: UUID) -> BatchRow:

@@ -6,7 +6,7 @@ import io
 import zlib
 from collections.abc import Mapping
 from email.message import Message
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, TypeVar, cast
 
 import msgspec
 import zstandard
@@ -14,7 +14,11 @@ from litestar import Request, Response
 from litestar.types.asgi_types import HTTPReceiveMessage
 
 from api.problem_details import malformed, too_large, unsupported
+from api.services import settings_for
+from milpa.settings import Settings
+from solvers.decode import Decoded, decode
 
+T = TypeVar("T")
 AnyRequest = Request[Any, Any, Any]
 HEAVY_BYTES = 65_536
 """Bodies larger than this are unpacked and decoded off the event loop."""
@@ -46,18 +50,19 @@ def content_type(request: AnyRequest) -> ContentType:
     return ContentType(header.get_content_type(), parameters)
 
 
-async def read_json(request: AnyRequest, limit: int) -> bytes:
-    """Read a JSON body of at most `limit` bytes; another Content-Type is 415."""
+async def read_json(request: AnyRequest) -> bytes:
+    """Read a JSON body of at most `max_body_bytes`; another Content-Type is 415."""
     declared = content_type(request)
     if declared.media_type != _JSON.media_type:
         raise unsupported("This address takes application/json.", Accept="application/json")
     if declared.parameters.get("charset", "utf-8").lower() not in {"utf-8", "utf8"}:
         raise unsupported("JSON comes in UTF-8.")
-    return await read_body(request, limit)
+    return await read_body(request)
 
 
-async def read_body(request: AnyRequest, limit: int) -> bytes:
-    """Read the body, unpacking gzip and zstd. `limit`, in bytes, holds for what arrives and for what it unpacks to."""
+async def read_body(request: AnyRequest) -> bytes:
+    """Read the body, unpacking gzip and zstd. `max_body_bytes` holds for what arrives and for what it unpacks to."""
+    limit = settings_for(request).max_body_bytes
     coding = request.headers.get("content-encoding", "identity").strip().lower()
     if coding not in {"identity", "gzip", "x-gzip", "zstd"}:
         raise unsupported("Content-Encoding is one of gzip, zstd.", **{"Accept-Encoding": "gzip, zstd"})
@@ -99,6 +104,11 @@ def _opened(source: BinaryIO, coding: str) -> IO[bytes]:
         unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
         return cast("IO[bytes]", unpacker.stream_reader(source, read_across_frames=True))
     return cast("IO[bytes]", gzip.GzipFile(fileobj=source))
+
+
+def decode_body(body: bytes, type_: type[T], settings: Settings) -> Decoded[T]:
+    """Decode JSON that is no deeper, with no longer numbers, than the settings allow."""
+    return decode(body, type_, max_depth=settings.max_json_depth, max_number=settings.max_number_length)
 
 
 def answer(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response[bytes]:

@@ -8,6 +8,7 @@ import msgspec
 from litestar import Response
 
 from api.bodies import AnyRequest, answer
+from api.limits import making_jobs
 from api.links import base_url, show_job
 from api.problem_details import ProblemError, invalid, not_found
 from api.queries import idempotency_key
@@ -173,7 +174,7 @@ async def submit_children(
     links: parts of the batch beside its own.
     """
     key = await idempotency_of(idempotency_key(request), list(jobs), name, str(parent.row.id))
-    async with transaction_of(request) as transaction:
+    async with making_jobs(request) as transaction:
         batch = await transaction.jobs.submit_batch(name, jobs, idempotency=key)
         note_made(request, batch.batch_id)
     made = _made(batch, base_url(request), links)

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import msgspec
 
+from api.bodies import decode_body
 from api.submissions import Reading, read_batch_item
 from milpa.settings import Settings
-from solvers.decode import decode
 from solvers.issues import Issue, pointer
 from solvers.registry import all_kinds
 from storage.rows import NewJob
@@ -41,7 +41,7 @@ async def read_entries(entries: Sequence[msgspec.Raw], settings: Settings) -> En
 
 
 async def _read_entry(entry: bytes, settings: Settings) -> Reading:
-    decoded = decode(entry, _Kind, max_depth=settings.max_json_depth)
+    decoded = decode_body(entry, _Kind, settings)
     if decoded.value is None:
         return Reading(new=None, issues=decoded.issues, total=decoded.total)
     kind = all_kinds().get(decoded.value.kind)

@@ -1,9 +1,9 @@
 """Events: one job's log as JSON or as a stream that resumes, and one stream over all of a tenant's jobs."""
 
 import time
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Annotated, Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import msgspec
 from litestar import Response, get
@@ -14,6 +14,7 @@ from api import sse
 from api.auth import still_known
 from api.bodies import AnyRequest, answer
 from api.event_hub import EventHub, encode_event
+from api.limits import take_place
 from api.links import base_url
 from api.operations import Answer, Operation
 from api.principal import Permission
@@ -61,7 +62,7 @@ class EventPage(msgspec.Struct, frozen=True):
         query=EventsQuery,
         headers=("Last-Event-ID",),
         answers={200: Answer("The job's events.", EventPage, or_media_type=sse.MEDIA_TYPE)},
-        problems=(429,),
+        limited=True,
     ),
 )
 async def show_events(request: AnyRequest, job_id: FromPath[UUID]) -> Response[Any]:
@@ -71,12 +72,12 @@ async def show_events(request: AnyRequest, job_id: FromPath[UUID]) -> Response[A
     tenant: UUID = request.user.tenant
     stream = sse.MEDIA_TYPE in request.headers.get("accept", "")
     if stream and services.hub.follows(tenant, job_id):
-        return open_stream(request, services.hub.follow_job(tenant, job_id, after))
+        return await open_stream(request, services.hub.follow_job(tenant, job_id, after))
     async with transaction_of(request) as transaction:
         if await transaction.jobs.get(job_id) is None:
             raise not_found("job")
         if stream:
-            return open_stream(request, services.hub.follow_job(tenant, job_id, after))
+            return await open_stream(request, services.hub.follow_job(tenant, job_id, after))
         events = await transaction.events.after(job_id, after, _PAGE)
     full = len(events) == _PAGE
     following = f"{base_url(request)}/v1/jobs/{job_id}/events?after={events[-1].seq}" if full else None
@@ -87,7 +88,12 @@ async def show_events(request: AnyRequest, job_id: FromPath[UUID]) -> Response[A
     "/v1/events",
     requires=Permission.READ,
     operation=Operation(
-        tag="Events", query=TenantEventsQuery, headers=("Last-Event-ID",), answers={200: _STREAM}, problems=(422, 429)
+        tag="Events",
+        query=TenantEventsQuery,
+        headers=("Last-Event-ID",),
+        answers={200: _STREAM},
+        problems=(422,),
+        limited=True,
     ),
 )
 async def follow_all(request: AnyRequest) -> Stream:
@@ -101,16 +107,18 @@ async def follow_all(request: AnyRequest) -> Stream:
             position = await transaction.events.now()
         else:
             await transaction.events.stream(position, limit=1)  # refuses a position that is none
-    return open_stream(request, services.hub.follow_tenant(tenant, position, query.kind, query.job))
+    return await open_stream(request, services.hub.follow_tenant(tenant, position, query.kind, query.job))
 
 
-def open_stream(request: AnyRequest, frames: Any) -> Stream:
-    """Answer with a stream, or 429 when this process has as many as it may hold."""
+async def open_stream(request: AnyRequest, frames: Any) -> Stream:
+    """Answer with a stream; 429 when this process, the tenant or the user has as many as it may."""
     services = services_of(request)
     if services.hub.streams >= services.settings.max_streams:
         detail = "Too many streams are open here; try again shortly."
         raise ProblemError(429, "too-many-streams", detail, headers={"Retry-After": "5"})
-    return sse.stream(_while_known(request, _counted(services.hub, frames)))
+    lease = str(uuid4())
+    place = services.stream_places.kept(lease, await take_place(request, lease))
+    return sse.stream(_while_known(request, _counted(services.hub, frames, place)))
 
 
 async def _while_known(request: AnyRequest, frames: Any) -> Any:
@@ -125,14 +133,14 @@ async def _while_known(request: AnyRequest, frames: Any) -> Any:
             yield frame
 
 
-async def _counted(hub: EventHub, frames: Any) -> Any:
+async def _counted(hub: EventHub, frames: Any, place: AbstractAsyncContextManager[None]) -> Any:
     hub.streams += 1
     try:
-        async for frame in frames:
-            yield frame
+        async with place, aclosing(frames):
+            async for frame in frames:
+                yield frame
     finally:
         hub.streams -= 1
-        await frames.aclose()
 
 
 def _resume_after(request: AnyRequest, query: EventsQuery) -> int:

@@ -11,15 +11,15 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.response import Stream
 
-from api.bodies import AnyRequest, answer, read_json
+from api.bodies import AnyRequest, answer, decode_body, read_json
+from api.limits import take_download
 from api.links import base_url
 from api.operations import Answer, Operation
 from api.principal import Permission
 from api.problem_details import ProblemError, invalid, not_found
-from api.services import services_of
+from api.services import services_of, settings_for
 from api.trails import begin_link_trail, transaction_of
 from milpa.jobs import FileFormat
-from solvers.decode import decode
 from storage.rows import FileRow
 
 
@@ -94,9 +94,8 @@ async def list_files(request: AnyRequest, job_id: FromPath[UUID]) -> Response[by
 )
 async def make_files(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
     """Make more files of a succeeded job; formats that are there already are not made again."""
-    services = services_of(request)
-    body = await read_json(request, services.settings.max_body_bytes)
-    decoded = decode(body, FilesRequest)
+    body = await read_json(request)
+    decoded = decode_body(body, FilesRequest, settings_for(request))
     if decoded.value is None:
         raise invalid(decoded.issues, decoded.total)
     async with transaction_of(request) as transaction:
@@ -110,7 +109,10 @@ async def make_files(request: AnyRequest, job_id: FromPath[UUID]) -> Response[by
     "/v1/jobs/{job_id:uuid}/files/{name:str}",
     requires=Permission.READ,
     operation=Operation(
-        tag="Files", personal=True, answers={302: Answer("Where the file is, for 15 minutes.", headers=("Location",))}
+        tag="Files",
+        personal=True,
+        answers={302: Answer("Where the file is, for 15 minutes.", headers=("Location",))},
+        limited=True,
     ),
 )
 async def fetch_file(request: AnyRequest, job_id: FromPath[UUID], name: FromPath[str]) -> Response[bytes]:
@@ -123,7 +125,8 @@ async def fetch_file(request: AnyRequest, job_id: FromPath[UUID], name: FromPath
         row = await transaction.files.get(job_id, name)
     if row is None:
         raise not_found("file")
-    seconds = services.settings.link_seconds
+    await take_download(request)
+    seconds = settings_for(request).link_seconds
     address = await services.objects.presigned(row.object_key, seconds)
     if address is None:
         token = services.file_links.sign(FileLink(tenant, job_id, name, int(time.time()) + seconds))

@@ -7,7 +7,7 @@ import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath
 
-from api.bodies import AnyRequest, answer, read_json
+from api.bodies import AnyRequest, answer, decode_body, read_json
 from api.children import Change, ChildrenMade, Parent, find_parent, read_children, submit_children
 from api.frontier_chart import Point, frontier_chart, mark_dominated
 from api.operations import Answer, Operation
@@ -15,10 +15,9 @@ from api.payloads import ChartSpec
 from api.principal import Permission
 from api.problem_details import ProblemError, invalid, not_found
 from api.questions import SweepQuestion, question_of
-from api.services import services_of
+from api.services import settings_for
 from api.submissions import LINE_LENGTH, off_loop
 from api.trails import transaction_of
-from solvers.decode import decode
 from solvers.issues import Issue
 from solvers.kind import Sense, SweptField
 from solvers.report import Unit
@@ -79,6 +78,7 @@ class Frontier(msgspec.Struct, frozen=True, kw_only=True):
         headers=("Idempotency-Key",),
         answers={202: ACCEPTED},
         problems=(409,),
+        limited=True,
     ),
 )
 async def ask_frontier(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
@@ -86,9 +86,9 @@ async def ask_frontier(request: AnyRequest, job_id: FromPath[UUID]) -> Response[
 
     The values become one batch of jobs, each of which starts from the solution of the job that was asked about.
     """
-    settings = services_of(request).settings
-    body = await read_json(request, settings.max_body_bytes)
-    decoded = decode(body, FrontierRequest, max_depth=settings.max_json_depth)
+    settings = settings_for(request)
+    body = await read_json(request)
+    decoded = decode_body(body, FrontierRequest, settings)
     if decoded.value is None:
         raise invalid(decoded.issues, decoded.total)
     parent = await find_parent(request, job_id)

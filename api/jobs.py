@@ -10,13 +10,14 @@ from litestar.params import FromPath
 from api.bodies import AnyRequest, answer, content_type, read_json
 from api.job_answers import answer_if_changed, answer_job
 from api.kinds import find_kind
+from api.limits import making_jobs
 from api.links import JobWithResult, base_url, show_job
 from api.listing import JobPage, JobsQuery, list_page
 from api.operations import Answer, Operation
 from api.principal import Permission
 from api.problem_details import invalid, not_found, shown
 from api.queries import MAX_WAIT_SECONDS, described, idempotency_key, preferred_wait, read_query
-from api.services import services_of
+from api.services import services_of, settings_for
 from api.submissions import Reading, idempotency_of, read_submission, request_type
 from api.tables import read_form
 from api.trails import note_made, transaction_of
@@ -59,6 +60,7 @@ def _submit_route(kind: AnyKind) -> Any:
             headers=("Idempotency-Key", "Prefer"),
             body=request_type(kind),
             answers={202: ACCEPTED, 200: done},
+            limited=True,
         ),
         name=f"submit_{kind.name.replace('-', '_')}",
     )
@@ -89,7 +91,7 @@ async def _submit(request: AnyRequest, kind: AnyKind) -> Response[bytes]:
         raise invalid(reading.issues, reading.total)
     services = services_of(request)
     new = msgspec.structs.replace(reading.new, idempotency=await idempotency_of(key, [reading.new]))
-    async with transaction_of(request) as transaction:
+    async with making_jobs(request) as transaction:
         submitted = await transaction.jobs.submit(new)
         note_made(request, submitted.job.id)
     headers = {"Idempotency-Replayed": "true"} if submitted.replayed else {}
@@ -103,10 +105,10 @@ async def _submit(request: AnyRequest, kind: AnyKind) -> Response[bytes]:
 
 
 async def _read(request: AnyRequest, kind: AnyKind) -> Reading:
-    settings = services_of(request).settings
+    settings = settings_for(request)
     if content_type(request).media_type == "multipart/form-data" and kind.main_table:
         return await read_form(request, kind, settings)
-    return await read_submission(kind, await read_json(request, settings.max_body_bytes), settings)
+    return await read_submission(kind, await read_json(request), settings)
 
 
 @get(
@@ -180,11 +182,11 @@ async def cancel(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]
 @post(
     "/v1/jobs/{job_id:uuid}/retry",
     requires=Permission.SUBMIT,
-    operation=Operation(tag="Jobs", answers={202: ACCEPTED}, problems=(409,)),
+    operation=Operation(tag="Jobs", answers={202: ACCEPTED}, problems=(409,), limited=True),
 )
 async def retry(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
     """Make a new job from the same input, for one that failed or was cancelled."""
-    async with transaction_of(request) as transaction:
+    async with making_jobs(request) as transaction:
         row = await transaction.jobs.resubmit(job_id)
         if row is None:
             raise not_found("job")

@@ -25,6 +25,7 @@ from api import (
     why_not,
 )
 from api.auth import authorize
+from api.limits import tell_limits
 from api.metrics import Metrics
 from api.problem_details import answer_error
 from api.request_id import HEADER, stamp
@@ -54,7 +55,17 @@ _ROUTES = [
     *health.ROUTES,
     *docs.ROUTES,
 ]
-_EXPOSED = [HEADER, "Location", "Link", "ETag", "Retry-After", "Idempotency-Replayed", "Preference-Applied"]
+_EXPOSED = [
+    HEADER,
+    "Location",
+    "Link",
+    "ETag",
+    "Retry-After",
+    "Idempotency-Replayed",
+    "Preference-Applied",
+    "RateLimit-Policy",
+    "RateLimit",
+]
 
 
 def create_app(settings: Settings) -> Litestar:
@@ -75,7 +86,7 @@ def create_app(settings: Settings) -> Litestar:
         route_handlers=[*_ROUTES, *(health.METRICS_ROUTES if settings.metrics else [])],
         guards=[authorize],
         exception_handlers={Exception: answer_error},
-        before_send=[stamp, metrics.observe, keep_trail],
+        before_send=[stamp, tell_limits, metrics.observe, keep_trail],
         lifespan=[run_services],
         state=state,
         cors_config=_cors(settings),

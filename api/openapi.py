@@ -12,6 +12,7 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
+from api.limits import LIMITED
 from api.operations import Answer, KindPart, Operation
 from api.principal import Permission
 from api.problem_details import MEDIA_TYPE, ProblemDetails
@@ -55,6 +56,11 @@ _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Last-Event-ID": ("Resume after this event.", {"type": "string"}),
     "Location": ("Where the job is.", {"type": "string"}),
     "Retry-After": ("Seconds to wait before asking again.", {"type": "integer"}),
+    "RateLimit-Policy": (
+        "The limits this was counted against: `q` in any `w` seconds, or at once.",
+        {"type": "string"},
+    ),
+    "RateLimit": ("What is left of them: `r`, for the next `t` seconds.", {"type": "string"}),
     "ETag": ("Names this very state.", {"type": "string"}),
     "Link": ('The next page, as `rel="next"`.', {"type": "string"}),
     "Idempotency-Replayed": ("`true` when the key was used before with the same body.", {"type": "string"}),
@@ -72,7 +78,7 @@ _PROBLEMS: dict[int, tuple[str, tuple[str, ...]]] = {
     413: ("The body is too large, unpacked.", ()),
     415: ("Another Content-Type or Content-Encoding is needed.", ()),
     422: ("Understood and wrong: all issues at once, with pointers.", ()),
-    429: ("Too many at once.", ("Retry-After",)),
+    429: ("More than a limit allows.", ("Retry-After", *LIMITED)),
     500: ("A fault of Milpa's; it was logged with the request's id.", ()),
     503: ("A part that Milpa needs is away; nothing was accepted.", ("Retry-After",)),
 }
@@ -165,7 +171,7 @@ def _entry(route: HTTPRoute, handler: HTTPRouteHandler, operation: Operation, sc
         "description": " ".join(description.split()),
         "parameters": _parameters(route, operation, schemas),
         "responses": {
-            **{str(status): _success(answer, schemas) for status, answer in operation.answers.items()},
+            **{str(status): _success(answer, operation, schemas) for status, answer in operation.answers.items()},
             **{
                 str(status): {"$ref": f"#/components/responses/Problem{status}"} for status in _statuses(route, handler)
             },
@@ -183,6 +189,8 @@ def _statuses(route: HTTPRoute, handler: HTTPRouteHandler) -> list[int]:
     found = {500, *operation.problems}
     if handler.opt["requires"] is not Permission.PUBLIC:
         found |= {401, 403, 503}
+    if operation.limited:
+        found.add(429)
     if route.path_parameters:
         found.add(404)
     if operation.query:
@@ -226,8 +234,9 @@ def _query_parameter(name: str, schema: dict[str, Any]) -> dict[str, Any]:
     return parameter
 
 
-def _success(answer: Answer, schemas: Schemas) -> dict[str, Any]:
-    response: dict[str, Any] = {"description": answer.description, "headers": _headers(answer.headers)}
+def _success(answer: Answer, operation: Operation, schemas: Schemas) -> dict[str, Any]:
+    headers = (*answer.headers, *(LIMITED if operation.limited else ()))
+    response: dict[str, Any] = {"description": answer.description, "headers": _headers(headers)}
     if answer.media_type and (answer.body is not None or answer.media_type != "application/json"):
         response["content"] = {answer.media_type: _content(answer, schemas)}
         if answer.or_media_type:

@@ -138,10 +138,10 @@ def to_problem(error: Exception) -> ProblemError:
 
 
 def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """Answer an exception as a problem; log faults (5xx) once, with the request's id."""
+    """Answer an exception as a problem; log faults (5xx that no route decided on) once, with the request's id."""
     problem = to_problem(error)
     identity = request_id(request.scope)
-    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR and problem is not error:
         route = request.scope.get("path_template", "")
         log_fault("request failed", error, request_id=identity, status=problem.status, route=route)
     body = ProblemDetails(

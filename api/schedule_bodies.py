@@ -5,13 +5,13 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from api.bodies import decode_body
 from api.entries import Entries, read_entries
 from api.problem_details import invalid
 from api.submissions import Line
 from api.web_addresses import WebAddress, address_issues
 from milpa.jobs import Priority
 from milpa.settings import Settings
-from solvers.decode import decode
 from solvers.issues import Issue
 from storage.cron import timezones, why_bad_cron
 from storage.rows import NewJob
@@ -87,8 +87,8 @@ async def read_changes(body: bytes, settings: Settings) -> ScheduleChanges:
 
 
 async def _read(body: bytes, type_: Any, settings: Settings) -> tuple[Any, list[NewJob]]:
-    decoded = decode(body, type_, max_depth=settings.max_json_depth)
-    loose = decode(body, _Loose, max_depth=settings.max_json_depth).value or _Loose()
+    decoded = decode_body(body, type_, settings)
+    loose = decode_body(body, _Loose, settings).value or _Loose()
     raw = _list(loose.jobs)
     entries = await read_entries(raw, settings)
     issues = [*decoded.issues, *_timing_issues(loose), *_address_issues(decoded.value, settings), *entries.issues]

@@ -9,6 +9,7 @@ from litestar import Response, delete, get, patch, post
 from litestar.params import FromPath
 
 from api.bodies import AnyRequest, answer, read_json
+from api.limits import making_jobs
 from api.links import base_url
 from api.operations import Answer, Operation
 from api.pages import PageQuery, page_of, page_start
@@ -16,7 +17,7 @@ from api.principal import Permission
 from api.problem_details import not_found
 from api.queries import idempotency_key, read_query
 from api.schedule_bodies import SchedulePatch, ScheduleRequest, read_changes, read_schedule
-from api.services import services_of
+from api.services import settings_for
 from api.submissions import idempotency_of
 from api.trails import note_made, transaction_of
 from milpa.jobs import FileFormat, JobOptions, JobState, Priority
@@ -110,9 +111,8 @@ async def create_schedule(request: AnyRequest) -> Response[bytes]:
 
     Its jobs are checked here and now; each due time submits them as one batch.
     """
-    services = services_of(request)
     key = idempotency_key(request)
-    new = await read_schedule(await read_json(request, services.settings.max_body_bytes), services.settings)
+    new = await read_schedule(await read_json(request), settings_for(request))
     idempotency = await idempotency_of(key, list(new.jobs), msgspec.structs.replace(new, jobs=()))
     async with transaction_of(request) as transaction:
         made = await transaction.schedules.create(new, idempotency)
@@ -176,8 +176,7 @@ async def change_schedule(request: AnyRequest, schedule_id: FromPath[UUID]) -> R
 
     What is left out stays. Another time or place, or switching it on, counts from now.
     """
-    services = services_of(request)
-    changes = await read_changes(await read_json(request, services.settings.max_body_bytes), services.settings)
+    changes = await read_changes(await read_json(request), settings_for(request))
     async with transaction_of(request) as transaction:
         row = await transaction.schedules.update(schedule_id, changes)
     if row is None:
@@ -206,6 +205,7 @@ async def delete_schedule(request: AnyRequest, schedule_id: FromPath[UUID]) -> N
         tag="Schedules",
         headers=("Idempotency-Key",),
         answers={202: Answer("The run.", ScheduleRun, headers=("Location", "Idempotency-Replayed"))},
+        limited=True,
     ),
 )
 async def run_schedule(request: AnyRequest, schedule_id: FromPath[UUID]) -> Response[bytes]:
@@ -214,7 +214,7 @@ async def run_schedule(request: AnyRequest, schedule_id: FromPath[UUID]) -> Resp
     Whether it is enabled or not, and whatever still runs. Due times stay as they are.
     """
     key = idempotency_key(request)
-    async with transaction_of(request) as transaction:
+    async with making_jobs(request) as transaction:
         made = await transaction.schedules.run_now(schedule_id, key)
         if made is None:
             raise not_found("schedule")

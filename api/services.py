@@ -11,9 +11,12 @@ from redis.asyncio import Redis
 
 from api.event_hub import EventHub
 from api.signing import Signer
+from api.stream_places import StreamPlaces
+from api.tenant_settings import TenantSettings
 from milpa.settings import Settings
 from storage.audit_buffer import AuditBuffer
 from storage.dispatch import Dispatcher
+from storage.limiter import Limiter
 from storage.objects import ObjectStore
 from storage.queue import Queue
 from storage.transaction import Database
@@ -30,6 +33,9 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     audit: AuditBuffer
     cursors: Signer
     file_links: Signer
+    limiter: Limiter
+    stream_places: StreamPlaces
+    tenant_settings: TenantSettings
 
 
 @asynccontextmanager
@@ -50,6 +56,9 @@ async def run_services(app: Litestar) -> AsyncIterator[None]:
         stack.push_async_callback(hub.close)
         await hub.start()
         await stack.enter_async_context(app.state.tokens.running())
+        limiter = Limiter(redis)
+        stream_places = StreamPlaces(limiter)
+        stack.push_async_callback(stream_places.close)
         signing_key = settings.signing_key.reveal()
         app.state.services = Services(
             settings=settings,
@@ -60,6 +69,9 @@ async def run_services(app: Litestar) -> AsyncIterator[None]:
             audit=audit,
             cursors=Signer(signing_key, "cursor"),
             file_links=Signer(signing_key, "file link"),
+            limiter=limiter,
+            stream_places=stream_places,
+            tenant_settings=TenantSettings(database, settings),
         )
         yield
 
@@ -68,3 +80,9 @@ def services_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Services:
     """Return the parts that this request works with."""
     services: Services = connection.app.state.services
     return services
+
+
+def settings_for(connection: ASGIConnection[Any, Any, Any, Any]) -> Settings:
+    """Return the settings that hold for the tenant of the one who asks."""
+    settings: Settings = connection.scope["state"]["settings"]
+    return settings

@@ -9,12 +9,12 @@ from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 
-from api.bodies import HEAVY_BYTES
+from api.bodies import HEAVY_BYTES, decode_body
 from api.further_issues import further_issues
 from api.web_addresses import WebAddress, address_issues
 from milpa.jobs import FileFormat, JobOptions, Priority
 from milpa.settings import Settings
-from solvers.decode import MAX_CONTAINERS, Decoded, convert, decode
+from solvers.decode import MAX_CONTAINERS, Decoded, convert
 from solvers.issues import Issue, has_errors, pointer
 from solvers.registry import AnyKind
 from storage.rows import Idempotency, NewJob
@@ -119,7 +119,7 @@ async def off_loop(size: int, read: Callable[[], T]) -> T:
 
 
 def _read(kind: AnyKind, type_: type[JobRequest], body: bytes, settings: Settings) -> Reading:
-    decoded = decode(body, type_, max_depth=settings.max_json_depth)
+    decoded = decode_body(body, type_, settings)
     return _check(kind, decoded, settings, lambda: _plain(body))
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 from multipart import MultipartError, MultipartParser
 
-from api.bodies import AnyRequest, content_type, read_body
+from api.bodies import AnyRequest, content_type, decode_body, read_body
 from api.problem_details import invalid, malformed, too_large, unsupported
 from api.submissions import Reading, read_merged
 from milpa.settings import Settings
-from solvers.decode import Decoded, decode
+from solvers.decode import Decoded
 from solvers.issues import Issue, pointer
 from solvers.registry import AnyKind
 from solvers.rows_process import RowsRead, TableFormat, combined, read_rows
@@ -59,12 +59,12 @@ class Templates:
 
 async def read_form(request: AnyRequest, kind: AnyKind, settings: Settings) -> Reading:
     """Read a submit that came as a form: the table's rows become the main table of the problem."""
-    body = await read_body(request, settings.max_body_bytes)
+    body = await read_body(request)
     form = await asyncio.to_thread(split_form, body, content_type(request).parameters.get("boundary", ""))
     if len(form.rows) > settings.max_upload_bytes:
         raise too_large(settings.max_upload_bytes)
     table: str = kind.main_table or ""
-    decoded = decode(form.job, dict[str, Any], max_depth=settings.max_json_depth)
+    decoded = decode_body(form.job, dict[str, Any], settings)
     job = _job_without(table, decoded)
     async with _READERS:
         read = await read_rows(kind.name, table, form.rows_format, form.rows)

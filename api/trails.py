@@ -9,6 +9,7 @@ from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.types import Message, Scope
 
 from api.operations import Operation
+from api.origin import address_of
 from api.principal import Principal
 from api.request_id import request_id
 from api.services import services_of
@@ -31,7 +32,7 @@ def begin_trail(connection: Connection, handler: BaseRouteHandler, principal: Pr
         kind=ActorKind(principal.kind),
         subject=principal.subject,
         role=principal.role,
-        address=_address(connection),
+        address=address_of(connection) or None,
         request_id=request_id(connection.scope),
     )
     _begin(connection, handler, actor, [str(id_) for id_ in connection.path_params.values() if isinstance(id_, UUID)])
@@ -39,7 +40,7 @@ def begin_trail(connection: Connection, handler: BaseRouteHandler, principal: Pr
 
 def begin_link_trail(connection: Connection, tenant: UUID, target: UUID) -> None:
     """Note that someone came by a signed link: whoever has it may."""
-    address, id_ = _address(connection), request_id(connection.scope)
+    address, id_ = address_of(connection) or None, request_id(connection.scope)
     actor = Actor(tenant_id=tenant, kind=ActorKind.LINK, subject="link", address=address, request_id=id_)
     _begin(connection, connection.scope["route_handler"], actor, [str(target)])
 
@@ -87,7 +88,3 @@ def _is_audited(scope: Scope) -> bool:
     handler = scope.get("route_handler")
     operation = handler.opt.get("operation") if isinstance(handler, HTTPRouteHandler) else None
     return scope.get("method") not in _READS or bool(operation and operation.personal)
-
-
-def _address(connection: Connection) -> str | None:
-    return connection.client.host if connection.client else None

@@ -4,20 +4,19 @@ from typing import Any
 
 from msgspec import UNSET
 
-from api.bodies import AnyRequest, read_json
+from api.bodies import AnyRequest, decode_body, read_json
 from api.problem_details import invalid, not_found
-from api.services import services_of
+from api.services import settings_for
 from api.web_addresses import address_issues
 from milpa.settings import Settings
-from solvers.decode import decode
 from solvers.issues import Issue, pointer
 from solvers.registry import all_kinds
 
 
 async def read_asked(request: AnyRequest, type_: Any) -> Any:
     """Read a body; 422 with every issue, an address that nothing is sent to and a kind that there is not among them."""
-    settings = services_of(request).settings
-    decoded = decode(await read_json(request, settings.max_body_bytes), type_, max_depth=settings.max_json_depth)
+    settings = settings_for(request)
+    decoded = decode_body(await read_json(request), type_, settings)
     if decoded.value is None:
         raise invalid(decoded.issues, decoded.total)
     issues = _issues(decoded.value, settings)

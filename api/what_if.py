@@ -7,14 +7,13 @@ import msgspec
 from litestar import Response, post
 from litestar.params import FromPath
 
-from api.bodies import AnyRequest, read_json
+from api.bodies import AnyRequest, decode_body, read_json
 from api.children import Change, ChildrenMade, find_parent, read_children, submit_children
 from api.operations import Answer, Operation
 from api.principal import Permission
 from api.problem_details import invalid
-from api.services import services_of
+from api.services import settings_for
 from api.submissions import LINE_LENGTH, Line, Text
-from solvers.decode import decode
 from solvers.issues import pointer
 
 ACCEPTED = Answer("The jobs, in the order asked for.", ChildrenMade, headers=("Location", "Idempotency-Replayed"))
@@ -53,6 +52,7 @@ class WhatIfRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         headers=("Idempotency-Key",),
         answers={202: ACCEPTED},
         problems=(409,),
+        limited=True,
     ),
 )
 async def ask_what_if(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
@@ -62,9 +62,9 @@ async def ask_what_if(request: AnyRequest, job_id: FromPath[UUID]) -> Response[b
     have succeeded. An issue points to `/cases/3/patch/…` where the patch made it, else to `/cases/3/problem/…`, a place
     in the patched problem.
     """
-    settings = services_of(request).settings
-    body = await read_json(request, settings.max_body_bytes)
-    decoded = decode(body, WhatIfRequest, max_depth=settings.max_json_depth)
+    settings = settings_for(request)
+    body = await read_json(request)
+    decoded = decode_body(body, WhatIfRequest, settings)
     if decoded.value is None:
         raise invalid(decoded.issues, decoded.total)
     parent = await find_parent(request, job_id)

@@ -7,21 +7,21 @@ import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath
 
-from api.bodies import AnyRequest, answer, read_json
+from api.bodies import AnyRequest, answer, decode_body, read_json
 from api.children import Change, Parent, find_parent, read_children, refuse_without_answer
 from api.job_answers import answer_job
+from api.limits import making_jobs
 from api.links import base_url, show_job
 from api.operations import Answer, Operation
 from api.principal import Permission
 from api.problem_details import ProblemError, invalid, not_found
 from api.queries import idempotency_key, preferred_wait
 from api.questions import ForceQuestion, question_of
-from api.services import services_of
+from api.services import services_of, settings_for
 from api.submissions import Line, idempotency_of, off_loop
 from api.trails import note_made, transaction_of
 from milpa.jobs import Job, JobState
 from milpa.settings import Settings
-from solvers.decode import decode
 from solvers.issues import Issue, has_errors
 from solvers.kind import Forced
 from storage.rows import JobRow, NewJob, Submitted
@@ -76,6 +76,7 @@ class _Result(msgspec.Struct):
         headers=("Idempotency-Key", "Prefer"),
         answers={202: ACCEPTED, 200: Answer("What it costs.", WhyNotAnswer, headers=("Preference-Applied",))},
         problems=(409,),
+        limited=True,
     ),
 )
 async def ask_why_not(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
@@ -83,15 +84,14 @@ async def ask_why_not(request: AnyRequest, job_id: FromPath[UUID]) -> Response[b
 
     What to force depends on the kind: see `force_schema` there. `Prefer: wait=20` waits for the answer.
     """
-    services = services_of(request)
-    body = await read_json(request, services.settings.max_body_bytes)
-    decoded = decode(body, WhyNotRequest, max_depth=services.settings.max_json_depth)
+    body = await read_json(request)
+    decoded = decode_body(body, WhyNotRequest, settings_for(request))
     if decoded.value is None:
         raise invalid(decoded.issues, decoded.total)
     parent = await find_parent(request, job_id)
-    new = await _child(parent, decoded.value, services.settings)
+    new = await _child(parent, decoded.value, settings_for(request))
     key = await idempotency_of(idempotency_key(request), [new], "why not", str(job_id))
-    async with transaction_of(request) as transaction:
+    async with making_jobs(request) as transaction:
         submitted = await transaction.jobs.submit(msgspec.structs.replace(new, idempotency=key))
         note_made(request, submitted.job.id)
     return await _answer_asked(request, submitted)
@@ -113,7 +113,7 @@ async def _child(parent: Parent, asked: WhyNotRequest, settings: Settings) -> Ne
 def _forced(parent: Parent, force: bytes, settings: Settings) -> tuple[Forced, dict[str, Any]]:
     if parent.kind.why_not is None:
         raise ProblemError(422, "no-why-not", f"Nothing can be forced on an answer of {parent.kind.name}.")
-    decoded = decode(force, parent.kind.why_not.force, max_depth=settings.max_json_depth)
+    decoded = decode_body(force, parent.kind.why_not.force, settings)
     if decoded.value is None:
         raise invalid(_in_force(decoded.issues), decoded.total)
     problem = msgspec.json.decode(parent.problem, type=parent.kind.problem)

@@ -110,6 +110,18 @@ def key(tenant: str) -> None:
 
 
 @cli.command()
+@click.argument("tenant")
+@click.argument("changes", nargs=-1, metavar="[NAME=VALUE]...")
+def limits(tenant: str, changes: tuple[str, ...]) -> None:
+    """Show what TENANT may do, and change it: NAME=0 lifts a limit, NAME= goes back to what holds for all."""
+    from deploy.limits import tenant_limits
+    from deploy.local.environment import settings_at_hand
+
+    for name, (value, own) in tenant_limits(settings_at_hand(), tenant, changes).items():
+        click.echo(f"{value:>14,g}  {name}{'  (its own)' if own else ''}")
+
+
+@cli.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
 def check(as_json: bool) -> None:
     """Check the ledger: no job lost, none ended twice, everyone told. Exit code 1 when a promise is broken."""

@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any, get_origin
+from typing import Annotated, Any, get_origin
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from milpa.errors import UsageError
 
@@ -68,6 +69,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int = 32_000_000
     max_upload_bytes: int = 10_000_000
     max_json_depth: int = 64
+    max_number_length: int = 400
+    """Characters of one number in JSON; the longest that a float can be written with in full has some 330."""
     cors_origins: tuple[str, ...] = ()
     metrics: bool = True
     link_seconds: int = 900
@@ -75,6 +78,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_streams: int = 4000
     database_pool: int = 10
     """Connections of one process to PostgreSQL."""
+
+    # Limits (0: none). A tenant may have its own, see `TenantLimits`
+    jobs_per_hour: int = 10
+    """Jobs that one user may make in any hour; a batch of N counts N."""
+    tenant_jobs_per_hour: int = 0
+    downloads_per_day: int = 100
+    """Links to files that one user may ask for in any 24 hours."""
+    tenant_downloads_per_day: int = 0
+    streams_per_user: int = 20
+    """Event streams open at once, over all API processes."""
+    streams_per_tenant: int = 500
+    max_open_jobs: int = 10_000
+    """Jobs of one tenant that have not ended."""
 
     # Workers
     interactive_slots: int = 2
@@ -128,6 +144,44 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def from_env(cls, environ: Mapping[str, str] = os.environ, **overrides: Any) -> "Settings":
         """Read `MILPA_*` from the environment; keyword arguments win. UsageError names the first bad variable."""
         return cls(**{**_read(cls, environ), **overrides})
+
+    def with_limits(self, limits: "TenantLimits") -> "Settings":
+        """Return the settings as they are for a tenant with these limits."""
+        own = {name: value for name, value in msgspec.structs.asdict(limits).items() if value is not UNSET}
+        return msgspec.structs.replace(self, **own) if own else self
+
+
+Count = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+Size = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
+
+
+class TenantLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Settings that one tenant has otherwise; what is unset is as for all."""
+
+    jobs_per_hour: Count | UnsetType = UNSET
+    tenant_jobs_per_hour: Count | UnsetType = UNSET
+    downloads_per_day: Count | UnsetType = UNSET
+    tenant_downloads_per_day: Count | UnsetType = UNSET
+    streams_per_user: Count | UnsetType = UNSET
+    streams_per_tenant: Count | UnsetType = UNSET
+    max_open_jobs: Count | UnsetType = UNSET
+    max_body_bytes: Size | UnsetType = UNSET
+    max_upload_bytes: Size | UnsetType = UNSET
+    max_json_depth: Size | UnsetType = UNSET
+    max_number_length: Size | UnsetType = UNSET
+    max_time_limit_seconds: Size | UnsetType = UNSET
+
+
+NO_LIMITS: Mapping[str, int] = {
+    "jobs_per_hour": 0,
+    "tenant_jobs_per_hour": 0,
+    "downloads_per_day": 0,
+    "tenant_downloads_per_day": 0,
+    "streams_per_user": 0,
+    "streams_per_tenant": 0,
+    "max_open_jobs": 0,
+}
+"""For those who share their machine with nobody."""
 
 
 def _read(cls: type[Settings], environ: Mapping[str, str]) -> dict[str, Any]:

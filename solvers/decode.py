@@ -13,7 +13,7 @@ import msgspec
 
 from milpa.errors import UsageError
 from solvers.issues import Issue, pointer
-from solvers.json_text import brackets, deeper_than, has_long_integer, why_malformed
+from solvers.json_text import brackets, deeper_than, has_long_integer, long_number, place, why_malformed
 from solvers.type_issues import find_issues
 from solvers.type_values import INT64
 
@@ -49,11 +49,21 @@ class Decoded(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     total: int = 0
 
 
-def decode(data: bytes, type_: type[T], *, max_depth: int = MAX_DEPTH, max_issues: int = MAX_ISSUES) -> Decoded[T]:
+def decode(
+    data: bytes,
+    type_: type[T],
+    *,
+    max_depth: int = MAX_DEPTH,
+    max_number: int | None = None,
+    max_issues: int = MAX_ISSUES,
+) -> Decoded[T]:
     """Decode JSON to `type_`, strictly, or list all that keeps it from being one. MalformedJSON: it is no JSON.
 
-    max_depth: levels of arrays and objects within each other. max_issues: how many are listed; `total` tells the rest.
+    max_depth: levels of arrays and objects within each other. max_number: characters of one number, None for any.
+    max_issues: how many are listed; `total` tells the rest.
     """
+    if max_number is not None and (at := long_number(data, max_number)) is not None:
+        raise MalformedJSON(f"The number at {place(data, at)} has more than {max_number:,} characters.")
     marks = brackets(data)
     if deeper_than(marks, max_depth):
         raise MalformedJSON(f"Arrays and objects nest deeper than {max_depth} levels.")

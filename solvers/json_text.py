@@ -7,6 +7,8 @@ from typing import Final
 _BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
 _NOT_STRUCTURE: Final = bytes(byte for byte in range(256) if byte not in b'[]{}"')
 _NUMBERS: Final = bytes.maketrans(b"123456789" + b":,[- \t\r\n", b"000000000" + b"::::::::")
+_IN_NUMBERS: Final = bytes.maketrans(b"123456789+-.eE", b"0" * 14)
+_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _INT64_DIGITS: Final = 19
 _LONE_SURROGATE: Final = re.compile(rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|[c-fC-F])")
 _BYTE_OFFSET: Final = re.compile(r"^(?:JSON is malformed: )?(.*) \(byte (\d+)\)$")
@@ -48,6 +50,16 @@ def deeper_than(marks: bytes, limit: int) -> bool:
 def has_long_integer(data: bytes) -> bool:
     """Tell whether some integer may not fit 64 bits: a number of 19 digits or more (at times one within a string)."""
     return b":" + b"0" * _INT64_DIGITS in b":" + data.translate(_NUMBERS)
+
+
+def long_number(data: bytes, limit: int) -> int | None:
+    """Return where a number of more than `limit` characters begins outside strings, or None."""
+    run = b"0" * (limit + 1)
+    if run not in data.translate(_IN_NUMBERS):
+        return None
+    blank = _STRING.sub(lambda string: b" " * len(string[0]), data)
+    at = blank.translate(_IN_NUMBERS).find(run)
+    return None if at < 0 else at
 
 
 def place(data: bytes, offset: int) -> str:

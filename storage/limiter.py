@@ -77,7 +77,7 @@ class Limiter:
         self._away = False
 
     async def take(self, budgets: Sequence[Budget], units: int, at: str = "") -> Taken:
-        """Take so many units from every budget, or none from any; 0 only looks. at: the time, Redis's own when empty."""
+        """Take so many units from every budget, or none from any; 0 looks. at: the time; Redis's own when empty."""
         quotas = [value for budget in budgets for value in (budget.quota, budget.window)]
         answer = await self._run(self._take, [budget.key for budget in budgets], [units, at, *quotas])
         figures = [int(figure) for figure in answer[2:]]

@@ -20,6 +20,7 @@ from milpa.jobs import (
     Outcome,
     Priority,
 )
+from milpa.settings import TenantLimits
 
 PayloadName = Literal["input", "question", "result", "report", "log"]
 
@@ -287,11 +288,12 @@ class QueueRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TenantRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A tenant. max_running: jobs rung or running at once, None: no cap."""
+    """A tenant. max_running: jobs rung or running at once, None: no cap. limits: where it differs from the settings."""
 
     id: UUID
     name: str
     max_running: int | None
+    limits: TenantLimits
     created_at: datetime
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -18,7 +18,7 @@ from storage.seal import Seal
 
 T = TypeVar("T")
 
-_JSON_COLUMNS = frozenset({"options", "warnings", "error", "progress", "data"})
+_JSON_COLUMNS = frozenset({"options", "warnings", "error", "progress", "data", "limits"})
 
 
 class Outbox:
@@ -41,6 +41,10 @@ class Outbox:
         self.deliveries = True
 
 
+Permit = Callable[[int], Awaitable[None]]
+"""Asked for so many jobs before they are made; raises when they may not be."""
+
+
 class Session:
     """What every store needs of the transaction it works in."""
 
@@ -50,6 +54,7 @@ class Session:
         self.seal = seal
         self.hash_key = hash_key
         self.outbox = Outbox()
+        self.permit: Permit | None = None
 
     async def all(self, statement: Executable, **values: Any) -> Sequence[RowMapping]:
         """Run it and return its rows."""

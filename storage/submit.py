@@ -13,7 +13,7 @@ from storage.files import FileStore
 from storage.idempotency import conflict, taken
 from storage.job_reader import JobReader
 from storage.rows import Idempotency, JobRow, NewJob, PayloadName, Submitted, SubmittedBatch
-from storage.session import payload_context, read_job, to_json
+from storage.session import Permit, payload_context, read_job, to_json
 
 _SUBMIT = text("""
 WITH job AS (
@@ -75,6 +75,9 @@ SELECT * FROM job
 
 _KEEP_PAYLOAD = text("INSERT INTO payloads (tenant_id, job_id, name, data) VALUES (:tenant, :job, :name, :data)")
 
+_ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtextextended('milpa open jobs ' || :tenant, 0))")
+_OPEN = text("SELECT count(*) AS jobs FROM (SELECT FROM jobs WHERE finished_at IS NULL LIMIT :most) AS open")
+
 _IN_BATCH = text("SELECT * FROM jobs WHERE batch_id = :batch ORDER BY id")
 
 MAX_BATCH = 1000
@@ -99,6 +102,7 @@ class Submission(JobReader):
             if job is None:
                 raise conflict()
             return Submitted(job, replayed=True)
+        await self._ask(1)
         return Submitted(await self._make(job_id, new), replayed=False)
 
     async def submit_batch(
@@ -119,6 +123,7 @@ class Submission(JobReader):
             if made["batch_id"] is None:
                 raise conflict()
             return SubmittedBatch(made["batch_id"], await self._in_batch(made["batch_id"]), replayed=True)
+        await self._ask(len(jobs))
         await self._session.run(
             _INSERT_BATCH, tenant=self._tenant, id=batch_id, name=name, webhook_url=webhook_url, size=len(jobs)
         )
@@ -146,6 +151,25 @@ class Submission(JobReader):
         if problem is None:
             raise UsageError("input_gone", "The job's problem was removed after its retention time.")
         return _same(job, problem, await self.payload(job.id, "question"))
+
+    def ask_before_making(self, permit: Permit) -> None:
+        """Ask for permission from now on before any job is made: replays make none, and ask nobody."""
+        self._session.permit = permit
+
+    async def count_alone(self) -> None:
+        """Let nobody else count the tenant's open jobs until the transaction ends: two can't both see the last place.
+
+        What others had committed before is seen by the statements that follow.
+        """
+        await self._session.run(_ONE_AT_A_TIME, tenant=str(self._tenant))
+
+    async def open_jobs(self, most: int) -> int:
+        """Return how many of the tenant's jobs have not ended; counting stops at `most`."""
+        return int((await self._session.one(_OPEN, most=most))["jobs"])
+
+    async def _ask(self, count: int) -> None:
+        if self._session.permit is not None:
+            await self._session.permit(count)
 
     async def _make(self, job_id: UUID, new: NewJob, batch_id: UUID | None = None) -> JobRow:
         values = await self._values(job_id, new, batch_id)

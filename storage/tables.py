@@ -33,6 +33,7 @@ tenants = Table(
     Column("id", Uuid, primary_key=True),
     Column("name", Text, nullable=False, unique=True),
     Column("max_running", Integer),  # jobs rung or running at once; null: no cap
+    Column("limits", JSONB, nullable=False, server_default=EMPTY_OBJECT),  # settings that differ from those of all
     now("created_at"),
     CheckConstraint("max_running >= 0", "max_running"),
 )
@@ -124,6 +125,7 @@ jobs = Table(
     Index("jobs_waiting", "priority", "tenant_id", "run_at", "id", postgresql_where=_WAITING),
     Index("jobs_outstanding", "priority", "tenant_id", postgresql_where=_OUTSTANDING),
     Index("jobs_scheduled", "run_at", postgresql_where=text("state = 'scheduled'")),
+    Index("jobs_open", "tenant_id", postgresql_where=text("finished_at IS NULL")),
     Index("jobs_batch", "tenant_id", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
     Index(
         "jobs_reusable",

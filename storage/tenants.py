@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import text
 
 from milpa.errors import FatalError, UsageError
 from milpa.jobs import new_id
+from milpa.settings import TenantLimits
 from storage.api_keys import ApiKeyStore, hash_key
 from storage.rows import ApiKeyRow, NewApiKey, Role, TenantRow
-from storage.session import Session, read
+from storage.session import Session, read, to_json
 
 LOCAL = "local"
 
@@ -24,6 +26,8 @@ INSERT INTO tenants (id, name, max_running) VALUES (:id, :name, :max_running) ON
 _GET = text("SELECT * FROM tenants WHERE id = :id")
 _FIND = text("SELECT * FROM tenants WHERE name = :name")
 _SET_MAX_RUNNING = text("UPDATE tenants SET max_running = :max_running WHERE id = :id")
+_LIMITS = text("SELECT limits FROM tenants WHERE id = :id")
+_SET_LIMITS = text("UPDATE tenants SET limits = CAST(:limits AS jsonb) WHERE id = :id")
 _GOOD_KEY = text("""
 SELECT *, coalesce(last_used_at < now() - interval '1 minute', true) AS note_use FROM api_keys
 WHERE prefix = :prefix AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
@@ -31,6 +35,10 @@ WHERE prefix = :prefix AND revoked_at IS NULL AND (expires_at IS NULL OR expires
 _NOTE_USE = text("""
 UPDATE api_keys SET last_used_at = now() WHERE id = (SELECT id FROM api_keys WHERE id = :id FOR UPDATE SKIP LOCKED)
 """)
+
+
+class _OwnLimits(msgspec.Struct):
+    limits: TenantLimits
 
 
 class TenantStore:
@@ -58,6 +66,15 @@ class TenantStore:
         """Cap how many of the tenant's jobs are rung or running at once; None: no cap."""
         await self._session.run(_SET_MAX_RUNNING, id=tenant_id, max_running=max_running)
         self._session.outbox.waiting = True
+
+    async def limits(self, tenant_id: UUID) -> TenantLimits:
+        """Return the limits that the tenant has otherwise than all; none when there is no such tenant."""
+        row = await self._session.first(_LIMITS, id=tenant_id)
+        return TenantLimits() if row is None else read(row, _OwnLimits).limits
+
+    async def set_limits(self, tenant_id: UUID, limits: TenantLimits) -> None:
+        """Give the tenant these limits in place of those it had."""
+        await self._session.run(_SET_LIMITS, id=tenant_id, limits=to_json(limits))
 
     async def create_key(
         self, tenant_id: UUID, name: str, role: Role, scopes: Sequence[str] = (), expires_at: datetime | None = None

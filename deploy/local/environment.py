@@ -8,7 +8,7 @@ from deploy.local.folders import DataDir
 from deploy.local.secrets import load_or_make
 from deploy.local.servers import Servers
 from milpa.errors import UsageError
-from milpa.settings import Settings
+from milpa.settings import NO_LIMITS, Settings
 
 
 def environment(servers: Servers) -> Mapping[str, str]:
@@ -23,7 +23,12 @@ def environment(servers: Servers) -> Mapping[str, str]:
         "MILPA_OBJECT_STORE_URL": os.environ.get("MILPA_OBJECT_STORE_URL", folders.objects.as_uri()),
         "MILPA_SEAL_KEYS": secrets.seal_keys,
         "MILPA_SIGNING_KEY": secrets.signing_key,
+        **{name: os.environ.get(name, "0") for name in map(_variable, NO_LIMITS)},
     }
+
+
+def _variable(setting: str) -> str:
+    return f"MILPA_{setting.upper()}"
 
 
 def settings_at_hand() -> Settings:

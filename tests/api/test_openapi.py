@@ -74,6 +74,8 @@ def fits(answer: httpx.Response, path: str, method: str = "get") -> None:
         "retry-after",
         "idempotency-replayed",
         "preference-applied",
+        "ratelimit-policy",  # where there is a limit: tests/api/test_limits.py
+        "ratelimit",
     } <= set(answer.headers) | {"link"}
 
 

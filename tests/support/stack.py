@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deploy.local.folders import DataDir
 from deploy.local.servers import Servers
-from milpa.settings import Secret, Settings
+from milpa.settings import NO_LIMITS, Secret, Settings
 
 SEAL_KEYS = "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 SIGNING_KEY = "a signing key for tests, long enough to be one"
@@ -46,4 +46,5 @@ def settings_of(servers: Servers) -> Settings:
         object_store_url=servers.folders.objects.as_uri(),
         seal_keys=Secret(SEAL_KEYS),
         signing_key=Secret(SIGNING_KEY),
+        **NO_LIMITS,
     )

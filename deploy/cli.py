@@ -12,6 +12,7 @@ import click
 
 from deploy.terminal.commands import COMMANDS
 from deploy.terminal.console import complain, console, print_json
+from deploy.terminal.privacy import rotate_keys
 from deploy.terminal.questions import QUESTIONS
 from deploy.terminal.queue import queue
 from deploy.terminal.webhooks import webhooks
@@ -137,5 +138,5 @@ def check(as_json: bool) -> None:
         sys.exit(BROKEN)
 
 
-for command in (*COMMANDS, *QUESTIONS, queue, webhooks):
+for command in (*COMMANDS, *QUESTIONS, queue, webhooks, rotate_keys):
     cli.add_command(command)

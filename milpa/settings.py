@@ -44,6 +44,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # Secrets
     seal_keys: Secret = Secret("")
     """Key ring for payloads at rest: `id:base64key,id:base64key`; the first seals, all open. Keys are 32 bytes."""
+    seal_keys_file: str = ""
+    """A file with such a key ring instead, one key a line; read again when it changes, so that keys rotate at once."""
     signing_key: Secret = Secret("")
     """Signs cursors and file links (at least 32 characters)."""
 

@@ -261,15 +261,17 @@ class ScheduleStore:
         if "jobs" in columns:
             columns["size"] = len(columns["jobs"])
             packed = msgspec.msgpack.encode(columns["jobs"])
-            columns["jobs"] = await self._session.seal.seal_async(packed, self._context(schedule_id))
+            columns["jobs"] = await self._session.seal.seal_async(packed, schedule_context(self._tenant, schedule_id))
         return columns
 
     async def _open(self, schedule_id: UUID, sealed: bytes) -> Sequence[NewJob]:
-        packed = await self._session.seal.open_async(sealed, self._context(schedule_id))
+        packed = await self._session.seal.open_async(sealed, schedule_context(self._tenant, schedule_id))
         return msgspec.msgpack.decode(packed, type=list[NewJob])
 
-    def _context(self, schedule_id: UUID) -> str:
-        return f"{self._tenant}/{schedule_id}/schedule"
+
+def schedule_context(tenant_id: UUID, schedule_id: UUID) -> str:
+    """Name the one row in which a schedule's sealed jobs open."""
+    return f"{tenant_id}/{schedule_id}/schedule"
 
 
 class DueSchedules:

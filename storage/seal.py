@@ -3,13 +3,17 @@
 import asyncio
 import base64
 import os
-from typing import Self
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple, Self
 
+import structlog
 import zstandard
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from milpa.errors import FatalError
+from milpa.settings import Settings
 
 _VERSION = 1
 _NONCE_BYTES = 12
@@ -18,37 +22,73 @@ _LEVEL = 3
 _INLINE_BYTES = 128_000
 """Up to this size sealing takes well under a millisecond; larger payloads are sealed off the event loop."""
 
+log = structlog.get_logger(__name__)
+
+
+class _Ring(NamedTuple):
+    key_id: str
+    ciphers: Mapping[str, AESGCM]
+
 
 class Seal:
-    """A ring of keys: the first seals, all open.
+    """A ring of keys: the first seals, all open. file: where the ring is kept; read again when it has changed.
 
     Envelope: version (1 byte), length of the key's id (1 byte), the id, nonce (12 bytes), ciphertext with its tag.
     The context (which tenant, job and name) is authenticated with it: a payload opens nowhere but in its own row.
     """
 
-    def __init__(self, keys: dict[str, bytes]) -> None:
-        if not keys:
-            raise FatalError("seal_keys_missing", "MILPA_SEAL_KEYS is empty; give at least one `id:base64key`.")
-        self._ciphers = {key_id: AESGCM(_checked(key_id, key)) for key_id, key in keys.items()}
-        self.key_id = next(iter(keys))
+    def __init__(self, keys: Mapping[str, bytes], file: Path | None = None) -> None:
+        self._file = file
+        self._stamp = file and _stamp(file)
+        self._ring = _ring(keys)
 
     @classmethod
     def from_text(cls, text: str) -> Self:
         """Read `id:base64key,id:base64key`. FatalError: not of that form, or a key that is not 32 bytes."""
-        keys: dict[str, bytes] = {}
-        for part in filter(None, (part.strip() for part in text.split(","))):
-            key_id, _, key = part.partition(":")
-            try:
-                keys[key_id] = base64.b64decode(key, validate=True)
-            except ValueError:
-                raise FatalError("bad_seal_key", f"The seal key {key_id!r} is not base64.") from None
-        return cls(keys)
+        return cls(read_keys(text))
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Read the ring of the settings: from its file where one is named. FatalError: there is none, or a bad one."""
+        if not settings.seal_keys_file:
+            return cls.from_text(settings.seal_keys.reveal())
+        file = Path(settings.seal_keys_file)
+        try:
+            return cls(read_keys(file.read_text()), file)
+        except OSError as error:
+            reason = f"MILPA_SEAL_KEYS_FILE can't be read: {error.strerror}."
+            raise FatalError("seal_keys_missing", reason) from None
+
+    @property
+    def key_id(self) -> str:
+        """The id of the key that seals now."""
+        self._renew()
+        return self._ring.key_id
+
+    @property
+    def mark(self) -> bytes:
+        """What everything begins with that is sealed now: version, length of the key's id, the id."""
+        name = self.key_id.encode()
+        return bytes((_VERSION, len(name))) + name
+
+    def _renew(self) -> None:
+        """Take the ring from its file again if it has changed; a broken file leaves the ring as it is."""
+        if self._file is None:
+            return
+        try:
+            stamp = _stamp(self._file)
+            if stamp != self._stamp:
+                self._ring = _ring(read_keys(self._file.read_text()))
+                self._stamp = stamp
+        except (OSError, FatalError) as error:
+            log.error("seal_keys_unreadable", error=type(error).__name__)  # noqa: TRY400  its text may show a key
 
     def seal(self, data: bytes, context: str) -> bytes:
         """Compress and seal."""
-        nonce = os.urandom(_NONCE_BYTES)
-        name = self.key_id.encode()
-        sealed = self._ciphers[self.key_id].encrypt(nonce, zstandard.compress(data, _LEVEL), context.encode())
+        self._renew()
+        nonce, ring = os.urandom(_NONCE_BYTES), self._ring
+        name = ring.key_id.encode()
+        sealed = ring.ciphers[ring.key_id].encrypt(nonce, zstandard.compress(data, _LEVEL), context.encode())
         return b"".join((bytes((_VERSION, len(name))), name, nonce, sealed))
 
     def open(self, envelope: bytes, context: str) -> bytes:
@@ -57,7 +97,10 @@ class Seal:
         FatalError: an unknown key, a changed envelope, or another context than it was sealed in.
         """
         start = 2 + (envelope[1] if len(envelope) > 1 else 0)
-        cipher = self._ciphers.get(envelope[2:start].decode(errors="replace"))
+        key_id = envelope[2:start].decode(errors="replace")
+        if key_id not in self._ring.ciphers:
+            self._renew()
+        cipher = self._ring.ciphers.get(key_id)
         if envelope[:1] != bytes((_VERSION,)) or cipher is None:
             raise FatalError("seal_key_unknown", "A stored payload was sealed with a key that is not on the ring.")
         nonce, sealed = envelope[start : start + _NONCE_BYTES], envelope[start + _NONCE_BYTES :]
@@ -78,6 +121,34 @@ class Seal:
         if len(envelope) <= _INLINE_BYTES:
             return self.open(envelope, context)
         return await asyncio.to_thread(self.open, envelope, context)
+
+
+def read_keys(text: str) -> Mapping[str, bytes]:
+    """Read keys, `id:base64key` each, between commas or on lines. FatalError: one is not of that form."""
+    keys: dict[str, bytes] = {}
+    for part in filter(None, (part.strip() for part in text.replace("\n", ",").split(","))):
+        key_id, _, key = part.partition(":")
+        try:
+            keys[key_id] = base64.b64decode(key, validate=True)
+        except ValueError:
+            raise FatalError("bad_seal_key", f"The seal key {key_id!r} is not base64.") from None
+    return keys
+
+
+def new_key(key_id: str) -> str:
+    """Return a fresh key in the form of the settings."""
+    return f"{key_id}:{base64.b64encode(os.urandom(_KEY_BYTES)).decode()}"
+
+
+def _ring(keys: Mapping[str, bytes]) -> _Ring:
+    if not keys:
+        raise FatalError("seal_keys_missing", "MILPA_SEAL_KEYS is empty; give at least one `id:base64key`.")
+    return _Ring(next(iter(keys)), {key_id: AESGCM(_checked(key_id, key)) for key_id, key in keys.items()})
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_ino, found.st_mtime_ns
 
 
 def _checked(key_id: str, key: bytes) -> bytes:

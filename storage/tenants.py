@@ -25,6 +25,7 @@ INSERT INTO tenants (id, name, max_running) VALUES (:id, :name, :max_running) ON
 """)
 _GET = text("SELECT * FROM tenants WHERE id = :id")
 _FIND = text("SELECT * FROM tenants WHERE name = :name")
+_IDS = text("SELECT id FROM tenants ORDER BY created_at, id")
 _SET_MAX_RUNNING = text("UPDATE tenants SET max_running = :max_running WHERE id = :id")
 _LIMITS = text("SELECT limits FROM tenants WHERE id = :id")
 _SET_LIMITS = text("UPDATE tenants SET limits = CAST(:limits AS jsonb) WHERE id = :id")
@@ -61,6 +62,10 @@ class TenantStore:
         else:
             row = await self._session.first(_FIND, name=name_or_id)
         return None if row is None else read(row, TenantRow)
+
+    async def ids(self) -> Sequence[UUID]:
+        """Return the ids of all tenants, the oldest first."""
+        return [row["id"] for row in await self._session.all(_IDS)]
 
     async def set_max_running(self, tenant_id: UUID, max_running: int | None) -> None:
         """Cap how many of the tenant's jobs are rung or running at once; None: no cap."""

@@ -24,6 +24,7 @@ from storage.files import FileStore
 from storage.fleet import FleetStore
 from storage.jobs import JobStore
 from storage.outage import told_apart
+from storage.resealing import Resealing
 from storage.schedules import DueSchedules, ScheduleStore
 from storage.seal import Seal
 from storage.session import Outbox, Session
@@ -67,6 +68,7 @@ class Transaction:
         self.schedules = ScheduleStore(session, tenant)
         self.audit = AuditLog(session, tenant)
         self.api_keys = ApiKeyStore(session, tenant)
+        self.resealing = Resealing(session, tenant)
 
 
 class FleetTransaction:
@@ -91,7 +93,7 @@ class Database:
         self._engine = _engine(settings, settings.database_pool)
         lookups = _engine(settings, _LOOKUP_POOL, {"role": "milpa_fleet"})
         self._lookups = lookups.execution_options(isolation_level="AUTOCOMMIT")
-        self._seal = Seal.from_text(settings.seal_keys.reveal())
+        self._seal = Seal.from_settings(settings)
         self._hash_key = _derive(settings.signing_key.reveal(), b"milpa input hash")
         self._waiting: Callable[[], None] | None = None
         self._deliveries: Callable[[], None] | None = None

@@ -14,14 +14,14 @@ from milpa.settings import NO_LIMITS, Settings
 def environment(servers: Servers) -> Mapping[str, str]:
     """Return the `MILPA_*` variables of the stack over these servers."""
     folders = servers.folders
-    secrets = load_or_make(folders.secrets)
+    secrets = load_or_make(folders)
     return {
         "MILPA_DATA_DIR": str(folders.root),
         "MILPA_DATABASE_URL": servers.postgres.app_url,
         "MILPA_DATABASE_OWNER_URL": servers.postgres.owner_url,
         "MILPA_REDIS_URL": servers.redis.url,
         "MILPA_OBJECT_STORE_URL": os.environ.get("MILPA_OBJECT_STORE_URL", folders.objects.as_uri()),
-        "MILPA_SEAL_KEYS": secrets.seal_keys,
+        "MILPA_SEAL_KEYS_FILE": str(folders.seal_keys),
         "MILPA_SIGNING_KEY": secrets.signing_key,
         **{name: os.environ.get(name, "0") for name in map(_variable, NO_LIMITS)},
     }

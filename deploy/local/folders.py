@@ -22,6 +22,7 @@ class DataDir:
         self.objects = self.root / "objects"
         self.logs = self.root / "logs"
         self.secrets = self.root / "secrets.json"
+        self.seal_keys = self.root / "seal.keys"
         self.admin_key = self.root / "admin.key"
         self.address = self.root / "address"
         self.lock = self.root / "up.lock"

@@ -1,27 +1,30 @@
-"""The secrets of a local stack: made once, kept in a file that only its owner reads."""
+"""The secrets of a local stack: made once, kept in files that only their owner reads."""
 
-import base64
 import os
 import secrets
 from pathlib import Path
 
 import msgspec
 
+from deploy.local.folders import DataDir
+from storage.seal import new_key
 
-class Secrets(msgspec.Struct, frozen=True):
-    """What seals payloads and signs links, in the form of the settings of the same names."""
 
-    seal_keys: str
+class Secrets(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What signs links, in the form of the setting. seal_keys: where a data directory had its key ring once."""
+
     signing_key: str
+    seal_keys: str = ""
 
 
-def load_or_make(path: Path) -> Secrets:
-    """Return the secrets in `path`, made on first use."""
-    if not path.exists():
-        key = base64.b64encode(secrets.token_bytes(32)).decode()
-        made = Secrets(seal_keys=f"local:{key}", signing_key=secrets.token_urlsafe(48))
-        write_private(path, msgspec.json.encode(made))
-    return msgspec.json.decode(path.read_bytes(), type=Secrets)
+def load_or_make(folders: DataDir) -> Secrets:
+    """Return the secrets of a data directory, made on first use, its key ring in a file of its own beside them."""
+    if not folders.secrets.exists():
+        write_private(folders.secrets, msgspec.json.encode(Secrets(signing_key=secrets.token_urlsafe(48))))
+    found = msgspec.json.decode(folders.secrets.read_bytes(), type=Secrets)
+    if not folders.seal_keys.exists():
+        write_private(folders.seal_keys, f"{found.seal_keys or new_key('local')}\n".encode())
+    return found
 
 
 def write_private(path: Path, data: bytes) -> None:

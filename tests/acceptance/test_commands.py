@@ -124,5 +124,18 @@ def test_an_operator_beside_a_running_milpa_needs_no_settings(up: Up) -> None:
     assert report["lost"] == 0
 
 
+def test_the_keys_of_a_running_milpa_are_rotated(up: Up) -> None:
+    with Client(up.url, up.key) as client:
+        problem = client.example(KIND)
+        before = client.wait(client.submit(KIND, problem))
+        old = up.folders.seal_keys.read_text().strip()
+        assert "sealed under" in up.milpa("rotate-keys")
+        up.milpa("rotate-keys", "--forget-old")
+        assert old not in up.folders.seal_keys.read_text()
+        assert client.result(before).outcome == "optimal"
+        after = client.wait(client.submit(KIND, problem))
+        assert client.result(after).outcome == "optimal"
+
+
 def test_an_operator_with_no_milpa_at_hand_is_told_where_it_was_sought(tmp_path: Path) -> None:
     assert str(tmp_path / ".milpa") in run_milpa("check", code=2, folder=tmp_path)

@@ -1,0 +1,66 @@
+"""`milpa rotate-keys`: what an operator does for the privacy of the data."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from deploy.terminal.console import console
+
+if TYPE_CHECKING:
+    from deploy.keyring import Ring
+    from milpa.settings import Settings
+
+_BEFORE = """MILPA_SEAL_KEYS has one key only. To rotate:
+  1. Give every API and worker both keys, the new one behind, and start them again:
+       MILPA_SEAL_KEYS={old},{new}
+  2. Then the new one in front, and start them again:
+       MILPA_SEAL_KEYS={new},{old}
+  3. With the same setting, run `milpa rotate-keys` once more."""
+
+
+@click.command("rotate-keys")
+@click.option("--forget-old", is_flag=True, help="Take keys that nothing is sealed under any more off the ring.")
+def rotate_keys(*, forget_old: bool) -> None:
+    """Seal everything anew under a new key, while Milpa works: of the MILPA_* settings, else of this folder's.
+
+    It may be cut short and started again at any time.
+    """
+    import asyncio
+
+    from deploy import keyring
+    from deploy.local.environment import settings_at_hand
+
+    settings = settings_at_hand()
+    ring = keyring.ring_of(settings)
+    if forget_old:
+        _say_forgotten(asyncio.run(keyring.forget_old(settings)))
+    elif ring.file is None and len(ring.keys) == 1:
+        new, old = keyring.with_new_key(ring).keys
+        click.echo(_BEFORE.format(old=old, new=new))
+    else:
+        _rotate(settings)
+
+
+def _rotate(settings: "Settings") -> None:
+    import asyncio
+
+    from rich.progress import Progress
+
+    from deploy import keyring
+
+    with Progress(console=console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("Sealing anew", total=None)
+        ring = asyncio.run(
+            keyring.rotate(settings, lambda done, total: progress.update(bar, completed=done, total=total))
+        )
+    click.echo(f"Everything is sealed under {ring.ids[0]} now.")
+    click.echo(f"No longer needed, but for old backups: {', '.join(ring.ids[1:])}.")
+    click.echo("`milpa rotate-keys --forget-old` takes them off the ring." if ring.file else _setting(ring))
+
+
+def _say_forgotten(ring: "Ring") -> None:
+    click.echo(f"The ring has one key: {ring.ids[0]}." if ring.file else _setting(ring))
+
+
+def _setting(ring: "Ring") -> str:
+    return f"Set MILPA_SEAL_KEYS to its first key alone, {ring.ids[0]}, and start every API and worker again."

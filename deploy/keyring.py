@@ -1,8 +1,9 @@
 """`milpa rotate-keys`: a new first key on the ring, and everything sealed anew under it, while Milpa works."""
 
+import fcntl
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -57,8 +58,13 @@ async def rotate(settings: Settings, tell: Tell) -> Ring:
     """Seal everything under the first key; returns the ring, whose other keys are needed no more.
 
     A ring in a file gets a new first key, unless an earlier rotation was cut short: then that one goes on. UsageError
-    (`one_key`): a ring in MILPA_SEAL_KEYS has no second key to seal under.
+    (`one_key`): a ring in MILPA_SEAL_KEYS has no second key to seal under. (`rotation_under_way`): another is at it.
     """
+    with _alone(settings):
+        return await _rotate(settings, tell)
+
+
+async def _rotate(settings: Settings, tell: Tell) -> Ring:
     ring = ring_of(settings)
     if ring.file is None and len(ring.keys) == 1:
         raise UsageError("one_key", "MILPA_SEAL_KEYS has one key only.")
@@ -77,8 +83,13 @@ async def _under_way(database: Database, ring: Ring) -> bool:
 async def forget_old(settings: Settings) -> Ring:
     """Return the ring without its old keys, and keep it so where it is in a file.
 
-    UsageError (`keys_in_use`): something is still sealed under one of them.
+    UsageError (`keys_in_use`): something is still sealed under one of them. (`rotation_under_way`): wait for it.
     """
+    with _alone(settings):
+        return await _forget_old(settings)
+
+
+async def _forget_old(settings: Settings) -> Ring:
     ring = ring_of(settings)
     async with opened(settings) as database:
         if rows := await left(database):
@@ -120,6 +131,20 @@ async def _reseal(database: Database, tell: Tell) -> None:
         if not await left(database):
             return
     raise UsageError("keys_in_use", "Something keeps sealing under an old key: does every process have the new ring?")
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Let nobody else change the ring's file meanwhile: a key that was lost there would be lost for ever."""
+    if not settings.seal_keys_file:
+        yield
+        return
+    with Path(f"{settings.seal_keys_file}.lock").open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError("rotation_under_way", "The keys are being rotated already.") from None
+        yield
 
 
 @asynccontextmanager

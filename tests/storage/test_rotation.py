@@ -161,11 +161,16 @@ async def test_a_rotation_that_was_cut_short_goes_on(
     await readable(working, tenant, jobs)
 
 
-async def test_two_that_rotate_at_once_do_no_harm(working: Database, ringed: Settings) -> None:
+async def test_of_two_that_rotate_at_once_one_is_refused_and_no_key_is_lost(
+    working: Database, ringed: Settings, ring: Path
+) -> None:
     tenant = await add_tenant(working)
     jobs = await fill(working, tenant, jobs=6)
-    await asyncio.gather(keyring.rotate(ringed, silent), keyring.rotate(ringed, silent))
-    await keyring.rotate(ringed, silent)
+    both = [keyring.rotate(ringed, silent), keyring.rotate(ringed, silent), keyring.forget_old(ringed)]
+    first, *others = await asyncio.gather(*both, return_exceptions=True)
+    assert isinstance(first, keyring.Ring)
+    assert [getattr(other, "code", None) for other in others] == ["rotation_under_way"] * 2
+    assert keys_in(ring) == first.keys
     await keyring.forget_old(ringed)
     await readable(working, tenant, jobs)
 

@@ -8,8 +8,10 @@ from typing import Any
 from uuid import UUID
 
 import structlog
+from litestar import Litestar
 from litestar.connection import ASGIConnection
-from litestar.handlers import BaseRouteHandler
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.routes import HTTPRoute
 
 from api.metrics import start_clock
 from api.principal import Permission, Principal, PrincipalKind, granted
@@ -18,12 +20,27 @@ from api.request_id import request_id
 from api.services import services_of
 from api.tokens import Tokens
 from api.trails import begin_trail
-from milpa.errors import TransientError
+from milpa.errors import FatalError, TransientError
 from storage.transaction import Database
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 _BEARER = re.compile(r"bearer +([\w.~+/=-]{1,8192})", re.IGNORECASE | re.ASCII)
 _KEY_PREFIX = "mlp_"
+
+
+def declared_routes(app: Litestar) -> list[tuple[str, str, Permission]]:
+    """Return method, path and permission of every route. FatalError (`undeclared_route`): one declares none."""
+    found: list[tuple[str, str, Permission]] = []
+    for route in app.routes:
+        for handler in route.route_handlers if isinstance(route, HTTPRoute) else [route.route_handler]:
+            methods = handler.http_methods if isinstance(handler, HTTPRouteHandler) else {"ANY"}
+            requires = handler.opt.get("requires")
+            if methods == {"OPTIONS"}:  # Litestar's own, of every address
+                continue
+            if not isinstance(requires, Permission):
+                raise FatalError("undeclared_route", f"The route {route.path} declares no permission.")
+            found += [(str(method), route.path_format, requires) for method in methods]
+    return sorted(found)
 
 
 async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:

@@ -24,7 +24,7 @@ from api import (
     what_if,
     why_not,
 )
-from api.auth import authorize
+from api.auth import authorize, declared_routes
 from api.limits import tell_limits
 from api.metrics import Metrics
 from api.problem_details import answer_error
@@ -71,7 +71,8 @@ _EXPOSED = [
 def create_app(settings: Settings) -> Litestar:
     """Return the API; PostgreSQL and Redis are not asked for before it starts.
 
-    UsageError (`bad_setting`): tokens could be forged under these settings.
+    UsageError (`bad_setting`): tokens could be forged under these settings. FatalError (`undeclared_route`): a route
+    says nothing of who may.
     """
     metrics = Metrics()
     state = State(
@@ -82,7 +83,7 @@ def create_app(settings: Settings) -> Litestar:
             "templates": Templates(),
         }
     )
-    return Litestar(
+    app = Litestar(
         route_handlers=[*_ROUTES, *(health.METRICS_ROUTES if settings.metrics else [])],
         guards=[authorize],
         exception_handlers={Exception: answer_error},
@@ -94,6 +95,8 @@ def create_app(settings: Settings) -> Litestar:
         logging_config=None,
         debug=False,
     )
+    declared_routes(app)
+    return app
 
 
 def _cors(settings: Settings) -> CORSConfig | None:

@@ -109,7 +109,8 @@ class Solver:
         self._highs = highspy.Highs()
         self._set_options(model)
         self._pass(model)
-        self._listen()
+        if not isinstance(self.progress, Silent):
+            self._listen()
 
     def solve(self, seconds: float | None = None) -> Answer:
         """Run, from the basis or solution at hand. seconds: wall time of this run, else the limit's."""
@@ -286,10 +287,10 @@ class Solver:
             raise FatalError("solver_failed", f"HiGHS ended with {highs.modelStatusToString(ended)}")
         if ended not in _PROVEN and info.primal_solution_status != _FEASIBLE_POINT:
             return Answer(status=SolveStatus.NO_SOLUTION, limit=limit, **counts)
-        return self._answer(SolveStatus.OPTIMAL if ended in _PROVEN else SolveStatus.FEASIBLE, limit, counts)
+        return self._answer(SolveStatus.OPTIMAL if ended in _PROVEN else SolveStatus.FEASIBLE, limit, info, counts)
 
-    def _answer(self, status: SolveStatus, limit: LimitReached | None, counts: dict[str, Any]) -> Answer:
-        solution, info = self._highs.getSolution(), self._highs.getInfo()
+    def _answer(self, status: SolveStatus, limit: LimitReached | None, info: Any, counts: dict[str, Any]) -> Answer:
+        solution = self._highs.getSolution()
         objective = self._unscaled(info.objective_function_value)
         bound = objective if self.linear else self._unscaled(info.mip_dual_bound)
         if self.linear and status is not SolveStatus.OPTIMAL:

@@ -6,7 +6,7 @@ variables. At a degenerate optimum a basis says nothing about one of the sides; 
 program solved again, and the new line traced back to the limit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -107,11 +107,18 @@ class Pricer:
 
     def solve_at(self, shift: Shift, change: float) -> Answer:
         """Solve again with a field changed, and put it back. The answer may be infeasible."""
+        (answer,) = self.solve_along(shift, [change])
+        return answer
+
+    def solve_along(self, shift: Shift, changes: Iterable[float]) -> Iterator[Answer]:
+        """Solve again with a field changed to each of these in turn, every time from where the last one stands."""
         field = _Field(self._solver, shift, 1.0)
         self._home = None
-        answer = field.solve_at(change)
-        self._go_home(field)
-        return answer
+        try:
+            for change in changes:
+                yield field.solve_at(change)
+        finally:
+            field.move(0.0)
 
     def _go_home(self, field: "_Field") -> None:
         """Put the field back; an answer is only sought when something was moved.
@@ -182,13 +189,18 @@ class _Field:
 
     def solve_at(self, change: float) -> Answer:
         """Solve with the field changed by so much. FatalError(`solver_failed`): a limit of the run was in the way."""
-        solver = self._solver
-        solver.set_row_bounds(self._rows.indices, *self._rows.at(change))
-        solver.set_column_bounds(self._columns.indices, *self._columns.at(change))
-        answer = solver.solve()
+        self.move(change)
+        answer = self._solver.solve()
         if answer.status not in {SolveStatus.OPTIMAL, SolveStatus.INFEASIBLE}:
             raise FatalError("solver_failed", f"a limit could not be priced: {answer.status}")
         return answer
+
+    def move(self, change: float) -> None:
+        """Change the field by so much, and leave it to the next run."""
+        if len(self._rows.indices):
+            self._solver.set_row_bounds(self._rows.indices, *self._rows.at(change))
+        if len(self._columns.indices):
+            self._solver.set_column_bounds(self._columns.indices, *self._columns.at(change))
 
     def same(self, one: _Line, other: _Line) -> bool:
         """Tell whether two lines have one slope, up to rounding in an objective of that size."""

@@ -14,7 +14,7 @@ Guesses are made with slightly perturbed costs, or many columns of one rate woul
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -70,10 +70,10 @@ class Sifter:
         """Return a pricer of the solved program, for shifts that were `located`."""
         return Pricer(self._solved, extensions=extensions)
 
-    def solve_at(self, shift: Shift, change: float) -> Answer:
-        """Solve again with a field changed, and put it back; the shift's columns are those of the model."""
-        answer = self.pricer().solve_at(self.located(shift), change)
-        return answer if answer.x is None else self._solved.full(answer)
+    def solve_along(self, shift: Shift, changes: Iterable[float]) -> Iterator[Answer]:
+        """Solve again with a field changed to each of these in turn; the shift's columns are those of the model."""
+        for answer in self.pricer().solve_along(self.located(shift), changes):
+            yield answer if answer.x is None else self._solved.full(answer)
 
     def located(self, shift: Shift) -> Shift:
         """Return a shift of the model's columns as one of the working set's, which they enter if need be."""

@@ -11,7 +11,7 @@ from PIL import Image, ImageChops
 from milpa.jobs import FileFormat
 from solvers.report import Chart, Column, Mark, Report, Table, Unit
 from tests.renderers import samples
-from workers.renderers import chart_specs, render
+from workers.renderers import chart_layers, chart_specs, render
 from workers.renderers.chart import VEGA_LITE
 from workers.renderers.chart import picture as picture_of
 
@@ -42,6 +42,34 @@ def test_every_specification_is_valid_and_holds_its_data(report: Report) -> None
         assert not any("data" in layer for layer in made.spec["layer"])
         assert "url" not in json.dumps(made.spec)
         assert made.spec["title"]["text"] == [chart.title]
+
+
+def test_charts_that_look_alike_share_layers_and_keep_their_own_names_and_figures() -> None:
+    reports = [samples.deals(5), samples.deals(6), samples.every_chart(), samples.hostile("@series"), renamed()]
+
+    def made() -> list[dict[str, Any]]:
+        return [made.spec for report in reports for made in chart_specs(report)]
+
+    alone = []
+    for report in reports:
+        chart_layers.layers_of_look.cache_clear()
+        alone += [made.spec for made in chart_specs(report)]
+    assert made() == alone
+    assert chart_layers.layers_of_look.cache_info().hits > 0
+    blanks = (chart_layers.CATEGORIES, chart_layers.LEGEND, chart_layers.COLORS, chart_layers.AXIS_END)
+    assert not any(json.dumps(blank) in json.dumps(spec["layer"]) for spec in alone for blank in blanks)
+
+
+def renamed() -> Report:
+    """The deals, every text of them another one."""
+    report = samples.deals(5)
+    tables = [
+        msgspec.structs.replace(
+            table, rows=[tuple(f"{cell}'" if isinstance(cell, str) else cell for cell in row) for row in table.rows]
+        )
+        for table in report.tables
+    ]
+    return msgspec.structs.replace(report, tables=tables)
 
 
 def test_the_schema_is_the_version_that_draws_it() -> None:

@@ -40,12 +40,12 @@ def frontier(problem: Problem, deals: Deals, plan: Plan, limits: SolveLimits) ->
     if deals.count > (MOST_DEALS if linear else MOST_SWITCHED_DEALS) or not deals.risks.any():
         return []
     brief = msgspec.structs.replace(limits, seconds=min(_SECONDS, limits.seconds))
-    last = make_plan(_under(problem, None), deals, brief, start=plan.answer.x)
-    if last.answer.x is None:
+    last = _unlimited(problem, deals, plan, brief)
+    if last.x is None:
         return []
-    least, most = float(deals.risks @ deals.required), float(deals.risks @ last.answer.x)
+    least, most = float(deals.risks @ deals.required), float(deals.risks @ last.x)
     if most <= least:
-        return [_point(problem, deals, most, last.answer)]
+        return [_point(problem, deals, most, last)]
     levels = np.linspace(least, most, POINTS).tolist()
     answers = _resolved(problem, deals, levels, brief) if linear else _solved(problem, deals, levels, brief)
     points = [
@@ -54,14 +54,22 @@ def frontier(problem: Problem, deals: Deals, plan: Plan, limits: SolveLimits) ->
     return sorted(points, key=lambda point: point.max_risk)
 
 
+def _unlimited(problem: Problem, deals: Deals, plan: Plan, limits: SolveLimits) -> Answer:
+    """Return the best plan without a limit of risk: the plan itself if it has none."""
+    if problem.max_risk is None:
+        return plan.answer
+    return make_plan(_under(problem, None), deals, limits, start=plan.answer.x).answer
+
+
 def _resolved(
     problem: Problem, deals: Deals, levels: list[float], limits: SolveLimits
 ) -> Iterator[tuple[float, Answer]]:
-    """Solve one linear program, and again at each level from where it stands."""
-    sifter = Sifter(packing_model(_under(problem, levels[-1]), deals), limits)
-    yield levels[-1], sifter.solve()
-    for level in reversed(levels[:-1]):
-        yield level, sifter.solve_at(Shift(row_upper={RISK_ROW: 1.0}), level - levels[-1])
+    """Solve one linear program, and again at each level from where the one before it stands."""
+    *below, top = levels
+    sifter = Sifter(packing_model(_under(problem, top), deals), limits)
+    yield top, sifter.solve()
+    below.reverse()
+    yield from zip(below, sifter.solve_along(Shift(row_upper={RISK_ROW: 1.0}), [b - top for b in below]), strict=True)
 
 
 def _solved(problem: Problem, deals: Deals, levels: list[float], limits: SolveLimits) -> Iterator[tuple[float, Answer]]:

@@ -132,7 +132,7 @@ def test_solving_at_another_limit_gives_the_whole_plan() -> None:
     model = portfolio(4000, 7)
     sifter = Sifter(model)
     sifter.solve()
-    answer = sifter.solve_at(Shift(row_upper={0: 1.0}), -0.3 * model.row_upper[0])
+    (answer,) = sifter.solve_along(Shift(row_upper={0: 1.0}), [-0.3 * model.row_upper[0]])
     upper = model.row_upper.copy()
     upper[0] *= 0.7
     assert answer.objective == pytest.approx(solve(replace(model, row_upper=upper)).objective, rel=1e-9)

@@ -49,7 +49,7 @@ class Bell:
 
 
 class JobFeed:
-    """The log of one job as frames ready to send. grown: rung when frames came; hinted: when a hint came."""
+    """The log of one job as frames ready to send. grown: rung when frames came; closed: when the job ended."""
 
     def __init__(self, tenant: UUID, job_id: UUID) -> None:
         self.tenant = tenant
@@ -60,8 +60,7 @@ class JobFeed:
         self.frames: list[bytes] = []
         self.ended = False
         self.grown = Bell()
-        self.hinted = Bell()
-        self.hinted_seq = 0
+        self.closed = Bell()
 
     @property
     def last_seq(self) -> int:
@@ -140,29 +139,31 @@ class EventHub:
             feed.followers -= 1
             self._forget(feed)
 
-    async def wait_for_end(self, tenant: UUID, job_id: UUID, seconds: float) -> tuple[JobRow | None, bytes | None]:
-        """Wait until the job has ended, or so long; return it as it is then, with its result when it has one."""
+    async def wait_for_end(
+        self, tenant: UUID, job_id: UUID, seconds: float, known: JobRow | None = None
+    ) -> tuple[JobRow | None, bytes | None]:
+        """Wait until the job has ended, or so long; return it as it is then, with its result when it has one.
+
+        known: the job as it was just submitted, which spares a look.
+        """
         deadline = time.monotonic() + seconds
         feed = self._feed(tenant, job_id)
         feed.watchers += 1
         try:
-            while True:
-                hinted = feed.hinted.next_ring
+            closed = feed.closed.next_ring
+            row, result = (known, None) if known and not known.state.ended else await self._look(tenant, job_id)
+            while row is not None and not row.state.ended and (left := deadline - time.monotonic()) > 0:
+                await _rung(closed, min(left, POLL_SECONDS))
+                closed = feed.closed.next_ring
                 row, result = await self._look(tenant, job_id)
-                left = deadline - time.monotonic()
-                if row is None or row.state.ended or left <= 0:
-                    return row, result
-                while await _rung(hinted, min(left, POLL_SECONDS)) and feed.hinted_seq <= row.last_seq:
-                    hinted = feed.hinted.next_ring
+            return row, result
         finally:
             feed.watchers -= 1
             self._forget(feed)
 
     async def _look(self, tenant: UUID, job_id: UUID) -> tuple[JobRow | None, bytes | None]:
         async with self._database.transaction(tenant) as transaction:
-            row = await transaction.jobs.get(job_id)
-            done = row is not None and row.state is JobState.SUCCEEDED
-            return row, await transaction.jobs.payload(job_id, "result") if done else None
+            return await transaction.jobs.get_with_result(job_id)
 
     # A tenant, a batch
 
@@ -234,15 +235,15 @@ class EventHub:
     # Reading
 
     def _hint(self, message: str) -> None:
-        tenant, job, seq = message.split(":")
+        tenant, job, seq, closed = message.split(":")
         bell = self._tenants.get(UUID(tenant))
         if bell is not None:
             bell.ring()
         feed = self._feeds.get((UUID(tenant), UUID(job)))
         if feed is None:
             return
-        feed.hinted_seq = max(feed.hinted_seq, int(seq))
-        feed.hinted.ring()
+        if int(closed):
+            feed.closed.ring()
         if feed.followers and int(seq) > feed.last_seq:
             self._refresh(feed)
 

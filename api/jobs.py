@@ -99,7 +99,7 @@ async def _submit(request: AnyRequest, kind: AnyKind) -> Response[bytes]:
     if wait is None:
         return answer_job(request, submitted.job, 202, headers)
     headers["Preference-Applied"] = f"wait={wait:g}"
-    row, result = await services.hub.wait_for_end(request.user.tenant, submitted.job.id, wait)
+    row, result = await services.hub.wait_for_end(request.user.tenant, submitted.job.id, wait, known=submitted.job)
     row = row or submitted.job
     return answer_job(request, row, 200 if row.state.ended else 202, headers, result)
 

@@ -11,6 +11,11 @@ from storage.session import Session, payload_context, read_job
 from storage.tables import jobs
 
 _GET = text("SELECT * FROM jobs WHERE id = :job")
+_GET_ENDED = text("""
+SELECT jobs.*, payloads.data AS result
+FROM jobs LEFT JOIN payloads ON payloads.job_id = jobs.id AND payloads.name = 'result' AND jobs.state = 'succeeded'
+WHERE jobs.id = :job
+""")
 _GET_MANY = text("SELECT * FROM jobs WHERE id = ANY (:jobs)")
 _PAYLOAD = text("SELECT data FROM payloads WHERE job_id = :job AND name = :name")
 
@@ -26,6 +31,14 @@ class JobReader:
         """Return the job, or None."""
         row = await self._session.first(_GET, job=job_id)
         return None if row is None else read_job(row)
+
+    async def get_with_result(self, job_id: UUID) -> tuple[JobRow | None, bytes | None]:
+        """Return the job, and its result opened once it has succeeded."""
+        row = await self._session.first(_GET_ENDED, job=job_id)
+        if row is None:
+            return None, None
+        context = payload_context(self._tenant, job_id, "result")
+        return read_job(row), row["result"] and await self._session.seal.open_async(row["result"], context)
 
     async def get_many(self, job_ids: Sequence[UUID]) -> Sequence[JobRow]:
         """Return those that exist, in the order asked for."""

@@ -26,6 +26,7 @@ class Outbox:
 
     def __init__(self) -> None:
         self.events: dict[tuple[UUID, UUID], int] = {}
+        self.closed: set[tuple[UUID, UUID]] = set()
         self.controls: set[UUID] = set()
         self.waiting = False
         self.deliveries = False
@@ -37,6 +38,7 @@ class Outbox:
     def ended(self, tenant_id: UUID, job_id: UUID, seq: int) -> None:
         """Note that the job's log was closed by seq: its place is free, and there may be webhooks to deliver."""
         self.event(tenant_id, job_id, seq)
+        self.closed.add((tenant_id, job_id))
         self.waiting = True
         self.deliveries = True
 

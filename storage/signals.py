@@ -12,7 +12,7 @@ from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 EVENTS: Final = "milpa:events"
-"""Carries `tenant:job:seq`: the job's log has grown up to seq."""
+"""Carries `tenant:job:seq:closed`: the job's log has grown up to seq; closed is 1 when the job has ended, else 0."""
 ADMIT: Final = "milpa:admit"
 """Some job waits to be rung."""
 DELIVER: Final = "milpa:deliver"

@@ -187,7 +187,8 @@ class Database:
     def _tell(self, outbox: Outbox) -> None:
         if self.signals is not None:
             for (tenant_id, job_id), seq in outbox.events.items():
-                self.signals.publish(EVENTS, f"{tenant_id}:{job_id}:{seq}")
+                closed = int((tenant_id, job_id) in outbox.closed)
+                self.signals.publish(EVENTS, f"{tenant_id}:{job_id}:{seq}:{closed}")
             for job_id in outbox.controls:
                 self.signals.publish(CONTROL, str(job_id))
             if outbox.waiting and self._waiting is None:

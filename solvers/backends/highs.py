@@ -8,6 +8,7 @@ cents and for millions. What goes in and comes out is unscaled.
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -236,12 +237,26 @@ class Solver:
         )  # fmt: skip
         self._ok(passed)
 
+    def hush(self) -> None:
+        """Tell, print and ask nothing more: what is solved from here on are questions about the answer."""
+        if isinstance(self.progress, Silent):
+            return
+        self.progress = Silent()
+        self._option("output_flag", False)
+        for callback in (*self._interrupts(), *self._incumbents()):
+            callback.clear()
+
     def _listen(self) -> None:
-        highs = self._highs
-        for interrupt in (highs.cbSimplexInterrupt, highs.cbIpmInterrupt, highs.cbMipInterrupt):
-            interrupt.subscribe(self._on_interrupt)
-        highs.cbMipImprovingSolution.subscribe(self._on_incumbent)
-        highs.cbMipLogging.subscribe(self._on_incumbent)
+        for callback in self._interrupts():
+            callback.subscribe(self._on_interrupt)
+        for callback in self._incumbents():
+            callback.subscribe(self._on_incumbent)
+
+    def _interrupts(self) -> Sequence[Any]:
+        return self._highs.cbSimplexInterrupt, self._highs.cbIpmInterrupt, self._highs.cbMipInterrupt
+
+    def _incumbents(self) -> Sequence[Any]:
+        return self._highs.cbMipImprovingSolution, self._highs.cbMipLogging
 
     def _on_interrupt(self, event: Any) -> None:
         if self.progress.stop_requested():

@@ -62,7 +62,7 @@ class Sifter:
         working = _WorkingSet(model, self._limits, self._progress, np.random.default_rng(self._limits.seed))
         answer = working.sift(self._limits.seconds - (time.perf_counter() - started), self._on_round)
         self._working = working
-        working.progress = Silent()
+        working.hush()
         whole = working.full(answer) if answer.status is SolveStatus.OPTIMAL else self._so_far(answer)
         return replace(whole, seconds=time.perf_counter() - started)
 

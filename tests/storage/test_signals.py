@@ -61,13 +61,13 @@ async def test_a_commit_tells_of_new_events_and_of_jobs_to_admit(
     telling: Database, tenant: UUID, ears: dict[str, Ear]
 ) -> None:
     job = await submit(telling, tenant)
-    await ears[EVENTS].hears(f"{tenant}:{job.id}:1")
+    await ears[EVENTS].hears(f"{tenant}:{job.id}:1:0")
     await ears[ADMIT].hears("")
     held = await claim(telling, job)
-    await ears[EVENTS].hears(f"{tenant}:{job.id}:2")
+    await ears[EVENTS].hears(f"{tenant}:{job.id}:2:0")
     async with telling.transaction(tenant) as tx:
         await tx.jobs.heartbeat(held.ref, 30, JobProgress(phase="solve"), EventType.PHASE)
-    await ears[EVENTS].hears(f"{tenant}:{job.id}:3")
+    await ears[EVENTS].hears(f"{tenant}:{job.id}:3:0")
 
 
 async def test_stop_and_cancel_of_a_running_job_are_told_to_its_worker(
@@ -86,7 +86,7 @@ async def test_what_breaks_off_tells_nothing(telling: Database, tenant: UUID, ea
     with pytest.raises(InterruptedError):
         await break_off(telling, tenant)
     job = await submit(telling, tenant)
-    await ears[EVENTS].hears(f"{tenant}:{job.id}:1")
+    await ears[EVENTS].hears(f"{tenant}:{job.id}:1:0")
     assert len(ears[EVENTS].heard) == 1
 
 
@@ -97,7 +97,7 @@ async def test_a_process_that_admits_itself_asks_nobody_else(
     woken = []
     database.on_waiting(lambda: woken.append(True))
     job = await submit(database, tenant)
-    await ears[EVENTS].hears(f"{tenant}:{job.id}:1")
+    await ears[EVENTS].hears(f"{tenant}:{job.id}:1:0")
     assert woken == [True]
     assert ears[ADMIT].heard == []
     await database.close()

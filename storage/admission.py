@@ -5,6 +5,12 @@ from sqlalchemy import text
 ONE_AT_A_TIME = text("SELECT pg_advisory_xact_lock(hashtext('milpa admit'))")
 """Taken before the choice: two dispatchers that look at the same depth would ring twice as much."""
 
+CHOOSE_NEXT = text(
+    "SELECT pg_advisory_xact_lock(hashtext('milpa admit')), set_config('synchronous_commit', 'off', true)"
+)
+"""The same, for a transaction that does nothing else: it need not wait for the disk, for what a crash of PostgreSQL
+takes back of it is only that a bell was rung, and ringing twice does no harm."""
+
 ADMIT = text("""
 WITH RECURSIVE
 outstanding AS MATERIALIZED (  -- rung or running, by queue and tenant
@@ -78,6 +84,19 @@ rung AS (
     UPDATE jobs SET rung_at = now()
     FROM still_waiting WHERE jobs.tenant_id = still_waiting.tenant_id AND jobs.id = still_waiting.id
     RETURNING jobs.tenant_id, jobs.id AS job_id, jobs.dispatch_no, jobs.priority, still_waiting.turn, jobs.run_at
+),
+rung_for_files AS (  -- files made later are few, and quickly made: the oldest requests first
+    UPDATE file_requests SET rung_at = now()
+    WHERE (tenant_id, job_id) IN (
+        SELECT tenant_id, job_id FROM file_requests WHERE rung_at IS NULL
+        ORDER BY requested_at LIMIT :files FOR UPDATE SKIP LOCKED
+    )
+    RETURNING tenant_id, job_id, dispatch_no
 )
-SELECT tenant_id, job_id, dispatch_no, priority FROM rung ORDER BY priority DESC, turn, run_at, job_id
+SELECT tenant_id, job_id, dispatch_no, priority, task FROM (
+    SELECT tenant_id, job_id, dispatch_no, priority, 'run_job' AS task, turn, run_at FROM rung
+    UNION ALL
+    SELECT tenant_id, job_id, dispatch_no, 'interactive', 'make_files', NULL, NULL FROM rung_for_files
+) AS ring
+ORDER BY priority DESC, turn, run_at, job_id
 """)

@@ -27,7 +27,7 @@ class Dispatcher:
         TransientError: PostgreSQL or Redis is away.
         """
         async with self._database.fleet() as fleet:
-            rings = [*await fleet.jobs.admit(), *await fleet.jobs.admit_files()]
+            rings = await fleet.jobs.admit()
         await self._queue.ring(rings)
         return len(rings)
 

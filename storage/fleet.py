@@ -5,19 +5,10 @@ from collections.abc import Sequence
 from sqlalchemy import text
 
 from milpa.jobs import EventType, Priority
-from storage.admission import ADMIT, ONE_AT_A_TIME
+from storage.admission import ADMIT, CHOOSE_NEXT, ONE_AT_A_TIME
 from storage.give_back import give_back
 from storage.rows import ClaimRef, JobRow, Pruned, QueueRow, Ring, Task
 from storage.session import Session, read
-
-_ADMIT_FILES = text("""
-UPDATE file_requests SET rung_at = now()
-WHERE (tenant_id, job_id) IN (
-    SELECT tenant_id, job_id FROM file_requests WHERE rung_at IS NULL
-    ORDER BY requested_at LIMIT :limit FOR UPDATE SKIP LOCKED
-)
-RETURNING tenant_id, job_id, dispatch_no, 'interactive' AS priority, 'make_files' AS task
-""")
 
 _RUNG = text("""
 SELECT tenant_id, id AS job_id, dispatch_no, priority, 'run_job' AS task
@@ -125,19 +116,17 @@ class FleetStore:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def admit(self, limit: int = 1000) -> list[Ring]:
-        """Choose in fair order the waiting jobs to ring for now, and note that they are rung.
+    async def admit(self, limit: int = 1000, files: int = 100) -> list[Ring]:
+        """Choose in fair order the jobs, and the requests for files, to ring for now; note that they are rung.
 
         Each open queue holds at most twice its slots of rung and running jobs. Tenants take turns: whoever has least
-        outstanding comes first; within a tenant the oldest. No tenant passes its `max_running`.
+        outstanding comes first; within a tenant the oldest. No tenant passes its `max_running`. The transaction does
+        not outlast a crash of PostgreSQL for sure: write nothing else in it.
         """
-        await self._session.first(ONE_AT_A_TIME)
-        rows = await self._session.all(ADMIT, alive=self._session.settings.lease_seconds, limit=limit)
+        await self._session.first(CHOOSE_NEXT)
+        alive = self._session.settings.lease_seconds
+        rows = await self._session.all(ADMIT, alive=alive, limit=limit, files=files)
         return [read(row, Ring) for row in rows]
-
-    async def admit_files(self, limit: int = 100) -> list[Ring]:
-        """Choose the requests for files to ring for now, and note that they are rung."""
-        return [read(row, Ring) for row in await self._session.all(_ADMIT_FILES, limit=limit)]
 
     async def rung(self, older_than_seconds: float) -> list[Ring]:
         """Return the rings that nobody has answered for so long."""

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
-from arq.constants import expires_extra_ms, in_progress_key_prefix, job_key_prefix
+from arq.constants import expires_extra_ms, job_key_prefix
 from arq.jobs import serialize_job
 from arq.utils import timestamp_ms
 from redis.asyncio import Redis
@@ -70,15 +70,10 @@ class Queue:
         for ring in rings:
             pipe.zscore(queue_name(ring.priority), _ring_id(ring))
             pipe.exists(job_key_prefix + _ring_id(ring))
-            pipe.exists(in_progress_key_prefix + _ring_id(ring))
         async with _redis_needed():
             answers = await pipe.execute()
-        held = zip(answers[0::3], answers[1::3], answers[2::3], strict=True)
-        return [
-            ring
-            for ring, (score, exists, taken) in zip(rings, held, strict=True)
-            if score is None or not exists or taken
-        ]
+        held = zip(answers[0::2], answers[1::2], strict=True)
+        return [ring for ring, (score, exists) in zip(rings, held, strict=True) if score is None or not exists]
 
 
 def _ring_id(ring: Ring) -> str:

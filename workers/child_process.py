@@ -139,7 +139,14 @@ class ChildProcess:
     @property
     def usable(self) -> bool:
         """Whether the process can take a task."""
-        return self._process.returncode is None and not self._killed
+        return self._process.returncode is None and not self._killed and self._alive()
+
+    def _alive(self) -> bool:
+        """Tell whether the process lives now: the event loop hears of its death a moment later."""
+        try:
+            return bool(self._memory.status() != psutil.STATUS_ZOMBIE)
+        except psutil.NoSuchProcess:
+            return False
 
     @property
     def worn(self) -> bool:

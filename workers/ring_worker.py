@@ -2,11 +2,10 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Any
 
 import structlog
 from arq.connections import ArqRedis
-from arq.constants import in_progress_key_prefix, job_key_prefix, retry_key_prefix
+from arq.utils import timestamp_ms
 from arq.worker import Worker, func
 from redis.exceptions import RedisError
 
@@ -24,9 +23,6 @@ POLL_SECONDS = 0.5
 READ_LIMIT = 1000
 """Rings read at once; the dispatcher keeps far fewer in Redis."""
 
-TAKEN_SECONDS = 10.0
-"""How long Redis holds a ring that was picked and not taken off: its worker died in between."""
-
 NEVER = timedelta(days=365)
 """ARQ's own timeout. Limits are the child's affair."""
 
@@ -38,8 +34,8 @@ log = structlog.get_logger(__name__)
 class RingWorker(Worker):
     """Serves the rings of one queue, as many at once as it has slots.
 
-    PostgreSQL is the truth, so a ring is worth nothing once it was heard: it leaves Redis before the job is claimed, no
-    try is counted, no result is kept, nothing is retried or aborted here.
+    PostgreSQL is the truth, so a ring is worth nothing once it was heard: it leaves its queue before the job is
+    claimed, no try is counted, no result is kept, nothing is retried or aborted here.
     """
 
     def __init__(self, priority: Priority, slots: int, redis: ArqRedis, context: WorkerContext) -> None:
@@ -61,12 +57,9 @@ class RingWorker(Worker):
             job_serializer=serialize,
             job_deserializer=deserialize,
             log_results=False,
-            on_job_start=self._take_off,
         )
         self.priority = priority
-        self.in_progress_timeout_s = TAKEN_SECONDS
         self._due = asyncio.Event()
-        self._released = 0
         self._away = False
 
     def wake(self, _message: str = "") -> None:
@@ -95,22 +88,26 @@ class RingWorker(Worker):
             self._away = False
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
-        """Start what there are slots for. ARQ keeps the slot of a ring that it could not start: free it here."""
-        slots = self.job_counter + self._released - len(self.tasks)
-        try:
-            await super().start_jobs(job_ids)
-        finally:
-            for _ in range(self.job_counter + self._released - len(self.tasks) - slots):
-                self._release_sem_dec_counter_on_complete()
+        """Take as many rings as there are slots: each leaves its queue with the one worker that takes it.
+
+        ARQ's own way holds a key for each ring under way, which outlives a killed worker, at four round trips a ring.
+        """
+        rings = [ring.decode() for ring in job_ids]
+        while rings and (free := self.max_jobs - self.job_counter) > 0:
+            some, rings = rings[:free], rings[free:]
+            pipe = self.pool.pipeline(transaction=False)
+            for ring in some:
+                pipe.zrem(self.queue_name, ring)
+            for ring, mine in zip(some, await pipe.execute(), strict=True):
+                if mine:
+                    await self._start(ring)
+
+    async def _start(self, ring: str) -> None:
+        await self.sem.acquire()
+        self.job_counter += 1
+        task = self.tasks[ring] = self.loop.create_task(self.run_job(ring, timestamp_ms()))
+        task.add_done_callback(lambda _done: self._release_sem_dec_counter_on_complete())
 
     def _release_sem_dec_counter_on_complete(self) -> None:
         super()._release_sem_dec_counter_on_complete()
-        self._released += 1
         self.wake()
-
-    async def _take_off(self, ctx: dict[str, Any]) -> None:
-        ring = ctx["job_id"]
-        async with self.pool.pipeline(transaction=True) as pipe:
-            pipe.zrem(self.queue_name, ring)
-            pipe.delete(job_key_prefix + ring, in_progress_key_prefix + ring, retry_key_prefix + ring)
-            await pipe.execute()

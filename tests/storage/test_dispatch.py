@@ -101,7 +101,7 @@ async def test_missing_rings_are_those_that_redis_lost_or_that_were_taken_and_no
     queue = Queue(redis)
     await queue.ring([held, bodiless, taken])
     await redis.delete(f"arq:job:{bodiless.job_id}:1")
-    await redis.set(f"arq:in-progress:{taken.job_id}:1", b"1")
+    await redis.zrem(queue_name(taken.priority), f"{taken.job_id}:1")
     assert await queue.missing([held, forgotten, bodiless, taken]) == [forgotten, bodiless, taken]
     assert await queue.missing([]) == []
 
@@ -184,7 +184,7 @@ async def test_a_ring_whose_taker_died_before_the_claim_is_rung_again(
     await add_worker(database)
     job = await submit(database, tenant)
     await dispatcher.close()
-    await redis.set(f"arq:in-progress:{job.id}:1", b"1")
+    await redis.zrem(queue_name(job.priority), f"{job.id}:1")
     assert await dispatcher.ring_lost(0) == 1
     assert f"{job.id}:2" in await rung(redis)
 

@@ -1,6 +1,5 @@
 """The API as processes of their own, on sockets of the test's choice."""
 
-import os
 import socket
 import subprocess
 import sys
@@ -11,10 +10,10 @@ from tempfile import TemporaryDirectory
 
 from deploy.local.readiness import Doorway
 from milpa.settings import Settings
+from tests.faults.crew import environ_of
 from tests.support.waiting import wait_until
 
 READY_SECONDS = 60.0
-_SECRETS = ("database_url", "redis_url", "seal_keys", "signing_key")
 
 
 @contextmanager
@@ -31,12 +30,11 @@ def address_of(listening: socket.socket) -> str:
 @contextmanager
 def api_process(settings: Settings, listening: socket.socket) -> Iterator[subprocess.Popen[bytes]]:
     """One API process that serves on this socket by now; several may share one."""
-    secrets = {f"MILPA_{name.upper()}": getattr(settings, name).reveal() for name in _SECRETS}
     with TemporaryDirectory(prefix="milpa-api-") as folder:
         doorway = Doorway(Path(folder) / "ready")
         command = [sys.executable, "-m", "deploy.serve", "--fd", str(listening.fileno())]
-        more = {**secrets, **doorway.environ, "MILPA_OBJECT_STORE_URL": settings.object_store_url}
-        with subprocess.Popen(command, env={**os.environ, **more}, pass_fds=[listening.fileno()]) as process:
+        environ = environ_of(settings) | doorway.environ
+        with subprocess.Popen(command, env=environ, pass_fds=[listening.fileno()]) as process:
             try:
                 wait_until(doorway.ready, READY_SECONDS)
                 yield process

@@ -1,6 +1,7 @@
-"""Memory of the API, the worker and its solver processes: idle, and after a thousand small jobs."""
+"""Memory of the API, the worker and its solver processes: when all are warm, and after a thousand small jobs more."""
 
 import asyncio
+import time
 from collections import Counter
 
 from rich.console import Console
@@ -12,17 +13,21 @@ from milpa.client import AsyncClient
 from tests.benchmarks.small_jobs import AT_ONCE, KIND, MANY, small_problem, stack
 
 PARTS = {"deploy.serve": "API", "workers.main": "worker", "workers.compute": "solver processes, together"}
+WARM_UP = 50
+SETTLE_SECONDS, SETTLED_BYTES = 3.0, 2**21
+"""Solver processes start one after the other, in the background: all are there once hardly anything grows."""
 
 
 def main() -> None:
     """Measure and print."""
     with stack() as (folders, url):
         key = folders.admin_key.read_text().strip()
-        asyncio.run(_jobs(url, key, 1))
+        asyncio.run(_jobs(url, key, WARM_UP))
+        _settle(folders)
         idle = resident(folders)
         asyncio.run(_jobs(url, key, MANY))
         after = resident(folders)
-    table = Table("part", "idle, MiB", f"after {MANY} jobs, MiB", title="Resident memory")
+    table = Table("part", f"after {WARM_UP} jobs, MiB", f"after {MANY} more, MiB", title="Resident memory")
     for part in PARTS.values():
         table.add_row(part, f"{idle[part] / 2**20:.0f}", f"{after[part] / 2**20:.0f}")
     Console(width=110).print(table)
@@ -37,6 +42,13 @@ def resident(folders: DataDir) -> Counter[str]:
             if module in words:
                 found[part] += process.memory_info().rss
     return found
+
+
+def _settle(folders: DataDir) -> None:
+    before = 0
+    while abs((now := resident(folders).total()) - before) > SETTLED_BYTES:
+        before = now
+        time.sleep(SETTLE_SECONDS)
 
 
 async def _jobs(url: str, key: str, count: int) -> None:

@@ -76,7 +76,7 @@ def main(streams: int = STREAMS) -> None:
 
 
 async def _measure(settings: Settings, address: str, process: psutil.Process, streams: int) -> None:
-    async with _database(settings) as database:
+    async with hinting(settings) as database:
         async with database.fleet() as fleet:
             tenant = (await fleet.tenants.create("streams")).id
             key = (await fleet.tenants.create_key(tenant, "streams", Role.VIEWER)).secret
@@ -104,7 +104,8 @@ async def _measure(settings: Settings, address: str, process: psutil.Process, st
 
 
 @asynccontextmanager
-async def _database(settings: Settings) -> AsyncIterator[Database]:
+async def hinting(settings: Settings) -> AsyncIterator[Database]:
+    """The database as API and workers have it: its commits are told through Redis."""
     redis = Redis.from_url(settings.redis_url.reveal())
     database = await Database.connect(settings, redis)
     try:

@@ -50,7 +50,7 @@ async def _measure(servers: Servers) -> None:
     await migrate(settings)
     table = Table("what", "median ms", "p99 ms", title=f"{JOBS} probes that do nothing, one by one")
     _add(table, "child: task sent, answer read", await _children(settings))
-    async with _crew(settings) as crew:
+    async with hired(settings) as crew:
         await crew.start()
         _add(table, "ring to start (claim included)", await _rings(crew, settings))
         for step, seconds in _steps(crew).items():
@@ -64,7 +64,8 @@ async def _measure(servers: Servers) -> None:
 
 
 @asynccontextmanager
-async def _crew(settings: Settings) -> AsyncIterator[Crew]:
+async def hired(settings: Settings) -> AsyncIterator[Crew]:
+    """A crew without workers yet, and a tenant to work for; all are ended."""
     database = await Database.connect(settings)
     async with database.fleet() as fleet:
         tenant = await fleet.tenants.create("benchmark")

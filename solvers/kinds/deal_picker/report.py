@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from solvers.explanation_tables import limit_columns, what_if_table
 from solvers.kinds.deal_picker.problem import Deal, Problem, Slice, Solution
 from solvers.report import Cell, Chart, Column, Fact, Mark, Report, Table, Unit
 from solvers.result import SolveResult
@@ -37,7 +38,7 @@ def _tables(problem: Problem, result: SolveResult[Solution], solution: Solution)
         _slices("by_city", "By city", "City", solution.by_city),
         _limits(result),
         _near_misses(problem, result),
-        _what_ifs(result),
+        what_if_table(result.explanation, "Objective"),
         _scatter(problem, solution),
         _frontier(result),
     ]
@@ -137,15 +138,7 @@ def _limits(result: SolveResult[Solution]) -> Table:
     return Table(
         name="limits",
         title="What the limits are worth",
-        columns=[
-            Column(name="label", label="Limit"),
-            Column(name="activity", label="Used", unit=Unit.NUMBER),
-            Column(name="limit", label="Limit", unit=Unit.NUMBER),
-            Column(name="slack", label="Left", unit=Unit.NUMBER),
-            Column(name="shadow_price", label="One more earns", unit=Unit.NUMBER),
-            Column(name="valid_from", label="Exact from", unit=Unit.NUMBER),
-            Column(name="valid_to", label="Exact to", unit=Unit.NUMBER),
-        ],
+        columns=limit_columns(Unit.NUMBER, Column(name="shadow_price", label="One more earns", unit=Unit.NUMBER)),
         rows=[
             (one.label, one.activity, one.limit, one.slack, one.shadow_price, one.valid_from, one.valid_to)
             for one in result.explanation.constraints
@@ -166,19 +159,6 @@ def _near_misses(problem: Problem, result: SolveResult[Solution]) -> Table:
         ],
         rows=[(miss["deal_id"], miss["yield"], miss["break_even_yield"]) for miss in result.explanation.near_misses],
         note="Below the yield at which a deal enters, this plan stays the best.",
-    )
-
-
-def _what_ifs(result: SolveResult[Solution]) -> Table:
-    return Table(
-        name="what_if",
-        title="What would pay",
-        columns=[
-            Column(name="label", label="Change"),
-            Column(name="expected_change", label="Objective", unit=Unit.MONEY),
-        ],
-        rows=[(change.label, change.expected_change) for change in result.explanation.what_if],
-        note="Each was solved.",
     )
 
 

@@ -1,5 +1,6 @@
 """What to show of a funding: the stack, a term sheet to sign, cover by scenario, and how the debt is repaid."""
 
+from solvers.explanation_tables import limit_columns, what_if_table
 from solvers.kinds.debt_stack.fields import fields_of
 from solvers.kinds.debt_stack.problem import EXPECTED, DscrScope, Problem, Solution, Source, Tranche
 from solvers.kinds.debt_stack.terms import scenarios_of
@@ -34,7 +35,7 @@ def _tables(problem: Problem, result: SolveResult[Solution], solution: Solution)
         _cover(problem, solution),
         _signatures(problem, solution),
         *_limits(problem, result),
-        _what_ifs(result),
+        what_if_table(result.explanation, "Cost a year"),
         _stack(problem, solution),
         _amortization(problem, solution),
     ]
@@ -224,30 +225,9 @@ def _limit_table(name: str, title: str, step: str, unit: Unit, rows: list[Row]) 
     return Table(
         name=name,
         title=title,
-        columns=[
-            Column(name="label", label="Limit"),
-            Column(name="activity", label="Used", unit=unit),
-            Column(name="limit", label="Limit", unit=unit),
-            Column(name="slack", label="Left", unit=unit),
-            Column(name="price", label=f"{step} costs a year", unit=Unit.MONEY),
-            Column(name="valid_from", label="Exact from", unit=unit),
-            Column(name="valid_to", label="Exact to", unit=unit),
-        ],
+        columns=limit_columns(unit, Column(name="price", label=f"{step} costs a year", unit=Unit.MONEY)),
         rows=rows,
         note="Parts of one field (cover by scenario) add up. No end given: there is none, or exact only at first.",
-    )
-
-
-def _what_ifs(result: SolveResult[Solution]) -> Table:
-    return Table(
-        name="what_if",
-        title="What would pay",
-        columns=[
-            Column(name="label", label="Change"),
-            Column(name="expected_change", label="Cost a year", unit=Unit.MONEY),
-        ],
-        rows=[(change.label, change.expected_change) for change in result.explanation.what_if],
-        note="Each was solved.",
     )
 
 

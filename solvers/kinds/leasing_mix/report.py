@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from math import ceil
 
+from solvers.explanation_tables import limit_columns, what_if_table
 from solvers.kinds.leasing_mix.cash import MONTHS, incentives_of
 from solvers.kinds.leasing_mix.fields import fields_of
 from solvers.kinds.leasing_mix.problem import Mode, Problem, Solution
@@ -42,7 +43,7 @@ def _tables(problem: Problem, result: SolveResult[Solution], solution: Solution)
         _expiry(solution),
         _rent_roll(solution),
         _limits(problem, result),
-        _what_ifs(result),
+        what_if_table(result.explanation, "More cash"),
     ]
 
 
@@ -248,32 +249,14 @@ def _limits(problem: Problem, result: SolveResult[Solution]) -> Table:
     return Table(
         name="limits",
         title="What limits are worth",
-        columns=[
-            Column(name="label", label="Limit"),
-            Column(name="activity", label="Used", unit=Unit.NUMBER),
-            Column(name="limit", label="Limit", unit=Unit.NUMBER),
-            Column(name="slack", label="Left", unit=Unit.NUMBER),
+        columns=limit_columns(
+            Unit.NUMBER,
             Column(name="binding", label="Binds"),
             Column(name="step", label="So much more"),
             Column(name="price", label="brings", unit=Unit.MONEY),
-            Column(name="valid_from", label="Exact from", unit=Unit.NUMBER),
-            Column(name="valid_to", label="Exact to", unit=Unit.NUMBER),
-        ],
+        ),
         rows=rows,
         note="Shares are fractions. No end given: there is none, or exact only at first. Whole leases have no prices.",
-    )
-
-
-def _what_ifs(result: SolveResult[Solution]) -> Table:
-    return Table(
-        name="what_if",
-        title="What would pay",
-        columns=[
-            Column(name="label", label="Change"),
-            Column(name="expected_change", label="More cash", unit=Unit.MONEY),
-        ],
-        rows=[(change.label, change.expected_change) for change in result.explanation.what_if],
-        note="Each was solved.",
     )
 
 

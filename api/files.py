@@ -165,7 +165,7 @@ async def download(request: AnyRequest, token: FromPath[str]) -> Stream:
         "Content-Disposition": _disposition(row.name),
         "Content-Length": str(row.size),
         "Cache-Control": "private, no-store",
-        "Content-Security-Policy": "default-src 'none'; sandbox",
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
     }
     return Stream(content, media_type=row.media_type, headers=headers)
 

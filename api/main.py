@@ -1,5 +1,7 @@
 """The app: every route, one guard, one way to answer errors."""
 
+import re
+
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
@@ -24,6 +26,7 @@ from api import (
     what_if,
     why_not,
 )
+from api.answer_headers import AnswerHeaders
 from api.auth import authorize, declared_routes
 from api.limits import tell_limits
 from api.metrics import Metrics
@@ -33,6 +36,7 @@ from api.services import run_services
 from api.tables import Templates
 from api.tokens import Tokens
 from api.trails import keep_trail
+from milpa.errors import UsageError
 from milpa.settings import Settings
 
 _ROUTES = [
@@ -54,6 +58,17 @@ _ROUTES = [
     *api_keys.ROUTES,
     *health.ROUTES,
     *docs.ROUTES,
+]
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
+_ASKED = [
+    HEADER,
+    "Authorization",
+    "Content-Encoding",
+    "Content-Type",
+    "Idempotency-Key",
+    "If-None-Match",
+    "Last-Event-ID",
+    "Prefer",
 ]
 _EXPOSED = [
     HEADER,
@@ -87,7 +102,7 @@ def create_app(settings: Settings) -> Litestar:
         route_handlers=[*_ROUTES, *(health.METRICS_ROUTES if settings.metrics else [])],
         guards=[authorize],
         exception_handlers={Exception: answer_error},
-        before_send=[stamp, tell_limits, metrics.observe, keep_trail],
+        before_send=[stamp, tell_limits, AnswerHeaders(settings).add, metrics.observe, keep_trail],
         lifespan=[run_services],
         state=state,
         cors_config=_cors(settings),
@@ -102,4 +117,12 @@ def create_app(settings: Settings) -> Litestar:
 def _cors(settings: Settings) -> CORSConfig | None:
     if not settings.cors_origins:
         return None
-    return CORSConfig(allow_origins=list(settings.cors_origins), expose_headers=_EXPOSED)
+    for origin in settings.cors_origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise UsageError("bad_setting", f"MILPA_CORS_ORIGINS: {origin!r} is not of the form https://host or :port.")
+    return CORSConfig(
+        allow_origins=list(settings.cors_origins),
+        allow_methods=["DELETE", "GET", "PATCH", "POST"],
+        allow_headers=_ASKED,
+        expose_headers=_EXPOSED,
+    )

@@ -144,7 +144,17 @@ def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR and problem is not error:
         route = request.scope.get("path_template", "")
         log_fault("request failed", error, request_id=identity, status=problem.status, route=route)
-    body = ProblemDetails(
+    return Response(
+        content=problem_body(problem, identity),
+        status_code=problem.status,
+        media_type=MEDIA_TYPE,
+        headers=problem.headers,
+    )
+
+
+def problem_body(problem: ProblemError, identity: str) -> bytes:
+    """Return the JSON of a problem; identity: the request's id."""
+    details = ProblemDetails(
         type=f"/problems/{problem.slug}",
         title=HTTPStatus(problem.status).phrase,
         status=problem.status,
@@ -153,9 +163,7 @@ def answer_error(request: Request[Any, Any, Any], error: Exception) -> Response[
         issues=[shown(issue) for issue in problem.issues],
         issues_total=problem.issues_total,
     )
-    return Response(
-        content=msgspec.json.encode(body), status_code=problem.status, media_type=MEDIA_TYPE, headers=problem.headers
-    )
+    return msgspec.json.encode(details)
 
 
 def shown(issue: Issue) -> Any:

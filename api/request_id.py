@@ -23,10 +23,6 @@ def request_id(scope: Scope) -> str:
 
 
 async def stamp(message: Message, scope: Scope) -> None:
-    """Put the id, and what no answer may lack, on the head of every answer."""
+    """Put the id on the head of every answer."""
     if message["type"] == "http.response.start":
-        message["headers"] = [
-            *message.get("headers", []),
-            (b"x-request-id", request_id(scope).encode()),
-            (b"x-content-type-options", b"nosniff"),
-        ]
+        message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id(scope).encode())]

@@ -8,6 +8,7 @@ import uvicorn
 from litestar import Litestar
 
 from api.main import create_app
+from deploy.patient_protocol import patient_protocol
 from milpa.errors import UsageError
 from milpa.logging import configure
 from milpa.readiness import say_ready
@@ -43,6 +44,9 @@ def server_config(app: Litestar, settings: Settings) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=DRAIN_SECONDS,
+        http=patient_protocol(settings),
+        ws="none",
+        timeout_keep_alive=settings.keep_alive_seconds,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=[_checked(proxy) for proxy in settings.trusted_proxies],
     )

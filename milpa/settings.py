@@ -74,10 +74,27 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_number_length: int = 400
     """Characters of one number in JSON; the longest that a float can be written with in full has some 330."""
     cors_origins: tuple[str, ...] = ()
+    """Origins (https://app.example) whose pages may ask; none: only pages of our own."""
+    hsts_seconds: int = 31_536_000
+    """How long a browser that came by TLS is to come by TLS only; 0 leaves it to the proxy."""
     metrics: bool = True
     link_seconds: int = 900
     idempotency_hours: int = 24
     max_streams: int = 4000
+    """Event streams of one process."""
+    max_connections: int = 8000
+    """Connections of one process; the next ones are answered 503."""
+    max_head_bytes: int = 32_768
+    """Request line and headers together."""
+    head_seconds: float = 10.0
+    """From a connection's beginning, or a request's first byte, until its headers are there."""
+    body_seconds: float = 30.0
+    """For a body to arrive, and as much longer as it takes at `body_bytes_per_second`."""
+    body_bytes_per_second: int = 10_000
+    keep_alive_seconds: int = 5
+    """How long an idle connection is kept."""
+    stalled_seconds: float = 60.0
+    """A client that takes nothing of its answer for so long is cut off."""
     database_pool: int = 10
     """Connections of one process to PostgreSQL."""
 

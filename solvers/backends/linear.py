@@ -269,6 +269,8 @@ class _Bounds:
 
     def rates(self, bounds: tuple[Floats, Floats], values: Floats, duals: Floats, maximize: bool) -> Floats:
         """Return how fast the moving ones move if they stay with the bound that they stand at."""
+        if not len(self.indices):
+            return self._upper_rate
         lower, upper = (bound[self.indices] for bound in bounds)
         value, dual = values[self.indices], duals[self.indices]
         wants_more = dual > 0 if maximize else dual < 0

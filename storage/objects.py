@@ -1,5 +1,6 @@
 """Files in object storage through obstore: a local folder, S3, GCS, Azure or memory."""
 
+import secrets
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -30,8 +31,8 @@ class ObjectInfo(NamedTuple):
 
 
 def object_key(tenant_id: UUID, job_id: UUID, attempt: int | str, name: str) -> str:
-    """Return the write-once key of a file made by this attempt."""
-    return f"{tenant_id}/{job_id}/{attempt}/{name}"
+    """Return a fresh write-once key for a file made by this attempt. Who knows all ids still can't guess it."""
+    return f"{tenant_id}/{job_id}/{attempt}/{secrets.token_hex(16)}/{name}"
 
 
 class ObjectStore:

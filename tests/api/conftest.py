@@ -154,10 +154,13 @@ async def _start(server: uvicorn.Server) -> None:
     await server.startup()
 
 
+def connect(address: str, key: str) -> httpx.AsyncClient:
+    """Return a client over a real socket."""
+    return httpx.AsyncClient(base_url=address, headers={"Authorization": f"Bearer {key}"}, timeout=60)
+
+
 @pytest.fixture
 async def live(app: Litestar, key: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the tenant's admin over a real socket."""
-    async with served(app) as address:
-        headers = {"Authorization": f"Bearer {key}"}
-        async with httpx.AsyncClient(base_url=address, headers=headers, timeout=60) as http:
-            yield http
+    async with served(app) as address, connect(address, key) as http:
+        yield http

@@ -1,21 +1,27 @@
 """Streams as they come over a real socket."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from typing import Any
 from uuid import UUID
 
 import httpx
 import msgspec
 import pytest
+from litestar import Litestar
 
-from api import events, sse
+from api import event_hub, events, sse
 from api.event_hub import EventHub
 from milpa.jobs import EventType, JobProgress, new_id
 from storage.rows import NewJob, Role
 from storage.transaction import Database
+from tests.api.conftest import NewKey, connect, served
 from tests.api.deals import SUBMIT, body
 from tests.api.jobs import JobDriver
+from tests.api.things import ENTRY
+from tests.storage.steps import add_tenant
 
 _STREAM = {"Accept": "text/event-stream"}
 Told = tuple[str, str, Any]
@@ -114,6 +120,7 @@ async def test_a_stream_is_cut_when_its_key_is_revoked(
     live: httpx.AsyncClient, database: Database, tenant: UUID, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.setattr(events, "KNOWN_SECONDS", 0.0)
+    monkeypatch.setattr(event_hub, "POLL_SECONDS", 0.1)
     monkeypatch.setattr(sse, "HEARTBEAT_SECONDS", 0.05)
     batch = (await live.post("/v1/batches", json={"jobs": [{"kind": "deal-picker", **body()}]})).json()
     job = batch["jobs"][0]["id"]
@@ -329,3 +336,48 @@ async def test_streams_are_limited_and_given_back(small_http: httpx.AsyncClient,
                 await asyncio.sleep(0.01)
                 async with http.stream("GET", path, headers=_STREAM) as stream:
                     status = stream.status_code
+
+
+async def test_a_stream_never_carries_another_tenants_event(app: Litestar, database: Database, new_key: NewKey) -> None:
+    """Two tenants, live at once on the same APIs: each with a stream of everything, of a batch and of jobs by name."""
+    tenants = [await add_tenant(database) for _ in range(2)]
+    async with served(app) as address, AsyncExitStack() as clients:
+        https = [
+            await clients.enter_async_context(connect(address, await new_key(tenant, Role.PLANNER)))
+            for tenant in tenants
+        ]
+        batches = [(await http.post("/v1/batches", json={"jobs": [ENTRY] * 4})).json() for http in https]
+        jobs = [[job["id"] for job in batch["jobs"]] for batch in batches]
+        everyones = ",".join(jobs[0] + jobs[1])
+        paths = ["/v1/events", f"/v1/events?job={everyones}", "/v1/batches/{batch}/events", "/v1/jobs/{job}/events"]
+        following = [
+            [asyncio.create_task(listen(http, path.format(batch=batch["id"], job=own[0]), own)) for path in paths]
+            for http, batch, own in zip(https, batches, jobs, strict=True)
+        ]
+        await asyncio.sleep(0.5)
+        for pair in zip(*jobs, strict=True):
+            await asyncio.gather(
+                *(solve(JobDriver(database, tenant), job) for tenant, job in zip(tenants, pair, strict=True))
+            )
+        for streams, batch, own in zip(following, batches, jobs, strict=True):
+            for heard in await asyncio.wait_for(asyncio.gather(*streams), 60):
+                assert heard, "it is live"
+                assert {data["job_id"] for data in heard if "job_id" in data} <= set(own)
+                assert {data["batch_id"] for data in heard if "batch_id" in data} <= {batch["id"]}
+
+
+async def listen(http: httpx.AsyncClient, path: str, jobs: list[str]) -> list[dict[str, Any]]:
+    """Follow a stream until it ends, or until all of these jobs have ended and a moment longer."""
+    heard: list[dict[str, Any]] = []
+    left = set(jobs)
+    async with http.stream("GET", path, headers=_STREAM) as stream:
+        assert stream.status_code == 200
+        messages = told(stream)
+        with contextlib.suppress(StopAsyncIteration, TimeoutError):
+            while True:
+                async with asyncio.timeout(None if left else 0.5):
+                    _, event, data = await anext(messages)
+                heard.append(data)
+                if event == "succeeded":
+                    left.discard(data["job_id"])
+    return heard

@@ -1,18 +1,22 @@
+import base64
 import hashlib
 from typing import Any
 from uuid import UUID
 
 import httpx
+import msgspec
 import pytest
 from litestar import Litestar
 
 from api.files import FileLink
-from milpa.jobs import FileFormat
+from milpa.jobs import FileFormat, new_id
 from storage.objects import ObjectStore, object_key
 from storage.rows import NewFile
+from storage.transaction import Database
 from tests.api.conftest import client
 from tests.api.deals import SUBMIT, body
 from tests.api.jobs import JobDriver
+from tests.storage.steps import add_tenant
 from tests.support.stack import settings_of
 
 CONTENT = b"%PDF-1.7 of a kind"
@@ -85,6 +89,34 @@ async def test_a_link_cannot_be_made_or_changed(app: Litestar, http: httpx.Async
     ):
         answer = await http.get(f"/v1/downloads/{other}")
         assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found")
+
+
+async def test_a_links_signature_is_good_for_its_own_tenant_job_name_and_time_only(
+    http: httpx.AsyncClient, job: dict[str, Any], driver: JobDriver, stack: Any
+) -> None:
+    second = (await http.post(SUBMIT, json=body())).json()
+    await driver.succeed(second["id"], files=[await one_file(driver, second["id"], stack)])
+    token = (await http.get(f"/v1/jobs/{job['id']}/files/{NAME}")).headers["location"].rpartition("/")[2]
+    signed = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    link = msgspec.msgpack.decode(signed[16:], type=FileLink)
+    assert (link.tenant, link.job_id, link.name) == (driver.tenant, UUID(job["id"]), NAME)
+    for change in (
+        {"tenant": new_id()},
+        {"job_id": UUID(second["id"])},
+        {"name": "other.pdf"},
+        {"until": link.until + 1},
+    ):
+        changed = signed[:16] + msgspec.msgpack.encode(msgspec.structs.replace(link, **change))
+        answer = await http.get(f"/v1/downloads/{base64.urlsafe_b64encode(changed).rstrip(b'=').decode()}")
+        assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found"), change
+
+
+async def test_a_link_that_names_another_tenant_finds_nothing_even_when_we_have_signed_it(
+    app: Litestar, http: httpx.AsyncClient, job: dict[str, Any], database: Database
+) -> None:
+    other = await add_tenant(database)
+    ours = app.state.services.file_links.sign(FileLink(other, UUID(job["id"]), NAME, until=4_000_000_000))
+    assert (await http.get(f"/v1/downloads/{ours}")).status_code == 404
 
 
 async def test_a_link_to_an_erased_job_leads_nowhere(http: httpx.AsyncClient, job: dict[str, Any]) -> None:

@@ -1,7 +1,9 @@
 """Every route × every role × own and foreign tenant, held against the one table in docs/permissions.md."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -10,6 +12,7 @@ import asyncpg
 import httpx
 import pytest
 from litestar import Litestar
+from sqlalchemy import event
 
 from api.auth import declared_routes
 from api.main import create_app
@@ -20,7 +23,7 @@ from solvers.registry import all_kinds
 from storage.rows import Role
 from storage.tables import metadata
 from storage.transaction import Database
-from tests.api.conftest import NewKey, client, served
+from tests.api.conftest import NewKey, client, connect, served
 from tests.api.jobs import JobDriver
 from tests.api.things import BODIES, make_things
 from tests.storage.steps import add_tenant
@@ -138,10 +141,6 @@ async def read(answer: httpx.Response) -> Any:
     return answer.json() | {"request_id": ""}
 
 
-def connect(address: str, key: str) -> httpx.AsyncClient:
-    return httpx.AsyncClient(base_url=address, headers={"Authorization": f"Bearer {key}"}, timeout=60)
-
-
 @pytest.mark.parametrize("role", ROLES)
 async def test_in_ones_own_tenant_each_role_may_what_the_table_says(
     address: str, tenant: UUID, own: Things, new_key: NewKey, role: Role
@@ -184,6 +183,52 @@ async def test_another_tenants_things_are_missing_things_to_every_role(  # noqa:
             assert theirs.status == (404 if TABLE[route][role] == YES else 403), f"{route}: {theirs}"
             assert theirs == nobodys, route
     assert await rows_of(settings, other) == before
+
+
+async def test_another_tenants_id_runs_the_very_statements_that_a_missing_one_does(
+    app: Litestar, http: httpx.AsyncClient, foreign: Things
+) -> None:
+    missing = missing_like(foreign)
+    with statements_noted(app, app.state.twin):
+        for route in WITH_IDS:
+            way, *ways = [await statements_of(http, route, ids) for ids in (foreign, foreign, missing, missing)]
+            assert any("WHERE" in statement for statement in way[1:]), f"{route} looks for it"
+            assert all(other == way for other in ways), (route, way, ways)
+
+
+_BESIDE = ("SET last_used_at", "SELECT limits")
+"""What follows the clock: the noting of a key's use, and limits of the caller that are asked for anew."""
+_run: ContextVar[list[str]] = ContextVar("statements of this request")
+
+
+async def statements_of(http: httpx.AsyncClient, route: Route, ids: Things) -> list[str]:
+    """Ask about what is not there, and return the statements that were run for it."""
+    run: list[str] = []
+    token = _run.set(run)  # what runs beside requests has another context, or that of a request before
+    try:
+        assert (await ask(http, route, ids)).status == 404, route
+        return list(run)
+    finally:
+        _run.reset(token)
+
+
+@contextmanager
+def statements_noted(*apps: Litestar) -> Iterator[None]:
+    """Note the statements of each request, in its own list."""
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if not any(beside in statement for beside in _BESIDE):
+            _run.get([]).append(statement)
+
+    databases = [app.state.services.database for app in apps]
+    engines = [engine.sync_engine for database in databases for engine in (database._engine, database._lookups)]
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield
+    finally:
+        for engine in engines:
+            event.remove(engine, "before_cursor_execute", note)
 
 
 async def rows_of(settings: Settings, tenant: UUID) -> dict[str, list[Any]]:

@@ -19,44 +19,66 @@ from milpa.jobs import new_id
 from milpa.settings import Settings
 from storage.rows import JobFilter
 from storage.tables import metadata
-from storage.transaction import Database
+from storage.transaction import Database, FleetTransaction, Transaction
 from tests.storage.steps import add_tenant, claim, new_job, submit, succeeded
 
 TENANT_TABLES = sorted(name for name, table in metadata.tables.items() if "tenant_id" in table.c)
 
 
-@pytest.fixture
-async def narrow(settings: Settings) -> AsyncIterator[Database]:
-    """A database with two connections, so that every transaction reuses one."""
-    database = await Database.connect(replace(settings, database_pool=2))
+@pytest.fixture(params=[1, 2])
+async def narrow(settings: Settings, request: pytest.FixtureRequest) -> AsyncIterator[Database]:
+    """A database with one connection or two, so that every transaction reuses one."""
+    database = await Database.connect(replace(settings, database_pool=request.param))
     yield database
     await database.close()
 
 
 async def test_transactions_that_share_connections_see_their_own_tenant_only(narrow: Database) -> None:
+    """Many tenants and the fleet in turn, with errors of code and of SQL and cancellations in between."""
     tenants = [await add_tenant(narrow) for _ in range(8)]
     mine = {tenant: (await submit(narrow, tenant)).id for tenant in tenants}
     seen: dict = {tenant: set() for tenant in tenants}
+    at_once = asyncio.Semaphore(6)
 
     async def look(tenant: UUID, number: int) -> None:
         luck = random.Random(number)
-        try:
-            async with narrow.transaction(tenant) as tx:
-                seen[tenant] |= {job.id for job in await tx.jobs.list()}
-                await asyncio.sleep(luck.random() / 100)
-                seen[tenant] |= {job.tenant_id for job in await tx.jobs.list()}
-                if luck.random() < 0.3:
-                    raise InterruptedError  # noqa: TRY301  as a caller's own code would
-                if luck.random() < 0.3:
-                    await tx.connection.execute(text("SELECT 1 / 0"))
-        except (InterruptedError, DBAPIError):
-            return
+        async with at_once, narrow.transaction(tenant) as tx:
+            seen[tenant] |= {job.id for job in await tx.jobs.list()}
+            await asyncio.sleep(luck.random() / 100)
+            seen[tenant] |= {job.tenant_id for job in await tx.jobs.list()}
+            await break_off(tx, luck.choice(ENDS))
 
-    await asyncio.gather(*(look(luck, number) for number, luck in enumerate(tenants * 25)))
+    async def look_at_all(number: int) -> None:
+        async with at_once, narrow.fleet() as fleet:
+            jobs = await fleet.connection.execute(text("SELECT count(*) FROM jobs"))
+            assert jobs.scalar() == len(tenants)
+            await break_off(fleet, ENDS[number % len(ENDS)])
+
+    looks = [look(tenant, number) for number, tenant in enumerate(tenants * 15)]
+    for number in range(20):
+        looks.insert(number * 6, look_at_all(number))
+    ended = await asyncio.gather(*looks, return_exceptions=True)
+    assert {type(one).__name__ for one in ended} == {"NoneType", "InterruptedError", "DBAPIError", "CancelledError"}
     assert seen == {tenant: {tenant, mine[tenant]} for tenant in tenants}
 
 
-async def test_cancelled_transactions_leave_no_tenant_behind(narrow: Database) -> None:
+ENDS = ("well", "by error", "by SQL", "cancelled")
+
+
+async def break_off(tx: Transaction | FleetTransaction, end: str) -> None:
+    """End a transaction as many do."""
+    if end == "by error":
+        raise InterruptedError  # as a caller's own code would
+    if end == "by SQL":
+        await tx.connection.execute(text("SELECT 1 / 0"))
+    if end == "cancelled":
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await tx.connection.execute(text("SELECT pg_sleep(5)"))
+
+
+async def test_transactions_cancelled_in_the_middle_of_a_statement_leave_no_tenant_behind(narrow: Database) -> None:
     tenant, other = await add_tenant(narrow), await add_tenant(narrow)
     await submit(narrow, tenant)
 
@@ -70,6 +92,17 @@ async def test_cancelled_transactions_leave_no_tenant_behind(narrow: Database) -
         held.cancel()
         await asyncio.gather(held, return_exceptions=True)
         async with narrow.transaction(other) as tx:
+            assert await tx.jobs.list() == []
+
+
+async def test_looking_up_keys_lends_no_rights_to_transactions(narrow: Database) -> None:
+    tenant, other = await add_tenant(narrow), await add_tenant(narrow)
+    await submit(narrow, tenant)
+    for _ in range(4):
+        async with narrow.lookups() as tenants:
+            assert await tenants.get(tenant) is not None
+        async with narrow.transaction(other) as tx:
+            assert (await tx.connection.execute(text("SELECT current_user"))).scalar() == "milpa_app"
             assert await tx.jobs.list() == []
 
 

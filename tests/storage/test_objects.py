@@ -150,3 +150,11 @@ async def test_an_empty_folder_goes_with_its_last_file(tmp_path: Path) -> None:
     assert [path.name for path in folder.rglob("*") if path.is_file()] == ["b.csv"]
     await objects.delete(keys[1:])
     assert list(folder.rglob("*")) == []
+
+
+def test_a_key_is_not_guessed_from_what_others_may_know() -> None:
+    tenant, job = uuid4(), uuid4()
+    keys = {object_key(tenant, job, 1, "deals.csv") for _ in range(100)}
+    assert len(keys) == 100
+    assert {key.startswith(f"{tenant}/{job}/1/") and key.endswith("/deals.csv") for key in keys} == {True}
+    assert {len(key.split("/")[3]) for key in keys} == {32}

@@ -98,6 +98,34 @@ async def test_every_tenant_table_forces_a_policy_on_everyone(owner: asyncpg.Con
         assert by_name in (["fleet", "tenant"], ["tenant"]), table["name"]
 
 
+async def test_each_policy_of_the_application_compares_the_rows_tenant_with_the_transactions(
+    owner: asyncpg.Connection,
+) -> None:
+    """Policies add up: one that lets everything through would open its table, whatever the others say."""
+    policies = await owner.fetch(
+        "SELECT * FROM pg_policies WHERE schemaname = 'public' AND roles && ARRAY['milpa_app', 'public']::name[]"
+    )
+    assert {policy["tablename"] for policy in policies} == {*metadata.tables} - NOT_A_TENANTS
+    for policy in policies:
+        column = "id" if policy["tablename"] == "tenants" else "tenant_id"
+        own = f"({column} = (NULLIF(current_setting('milpa.tenant'::text, true), ''::text))::uuid)"
+        assert (policy["cmd"], policy["qual"], policy["with_check"]) == ("ALL", own, own), policy
+
+
+async def test_nothing_runs_with_other_rights_than_its_callers_but_the_pruning_of_the_audit(
+    owner: asyncpg.Connection,
+) -> None:
+    """Views and such functions would reach around the policies."""
+    views = await owner.fetch(
+        "SELECT relname FROM pg_class WHERE relkind IN ('v', 'm') AND relnamespace = 'public'::regnamespace"
+    )
+    functions = await owner.fetch(
+        "SELECT proname FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace"
+    )
+    assert views == []
+    assert [row["proname"] for row in functions] == ["prune_audit"]
+
+
 async def test_the_application_may_not_touch_what_is_no_tenants(owner: asyncpg.Connection) -> None:
     for table in NOT_A_TENANTS:
         for privilege in ("SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE"):

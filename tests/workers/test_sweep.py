@@ -136,12 +136,11 @@ async def test_objects_that_no_row_names_are_collected_when_they_are_old(
     orphan = object_key(desk.tenant, job.id, 7, "left.csv")
     await desk.context.objects.put(orphan, b"left behind")
     await sweeper.collect_orphans()
-    assert len([found async for found in desk.context.objects.list()]) == 2
+    kept = {found.key async for found in desk.context.objects.list()} - {orphan}
+    assert len(kept) == 1
     monkeypatch.setattr(sweep, "ORPHAN_AGE", timedelta(0))
     await sweeper.collect_orphans()
-    assert [found.key async for found in desk.context.objects.list()] == [
-        object_key(desk.tenant, job.id, 1, "probe.csv")
-    ]
+    assert {found.key async for found in desk.context.objects.list()} == kept
 
 
 async def test_a_step_that_fails_keeps_no_other_from_being_done(

@@ -1,6 +1,5 @@
 """The only place where an error becomes HTTP: RFC 9457 `application/problem+json`, always."""
 
-import traceback
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -12,6 +11,7 @@ from litestar.exceptions import HTTPException
 
 from api.request_id import request_id
 from milpa.errors import MilpaError, TransientError, UsageError
+from milpa.logging import told
 from solvers.decode import MAX_ISSUES
 from solvers.issues import Issue, Severity
 
@@ -172,25 +172,12 @@ def shown(issue: Issue) -> Any:
 
 
 def log_fault(what: str, error: BaseException, **more: object) -> None:
-    """Log what broke and where, without the exception's text: a library may quote the caller's data in it."""
-    known = {"code": error.code, "reason": error.message} if isinstance(error, MilpaError) else {}
+    """Log what broke and where, without the exception's text: it may quote the caller's data in it."""
+    known = {"code": error.code} if isinstance(error, MilpaError) else {}
     log = _log.warning if isinstance(error, TransientError) else _log.error
     log(
         what,
-        error=[type(link).__qualname__ for link in _chain(error)],
-        where=[where for link in _chain(error) for where in _frames(link)],
+        **told(error),
         **known,
         **more,
     )
-
-
-def _chain(error: BaseException | None) -> list[BaseException]:
-    found: list[BaseException] = []
-    while error is not None and error not in found:
-        found.append(error)
-        error = error.__cause__ or error.__context__
-    return found
-
-
-def _frames(error: BaseException) -> list[str]:
-    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]

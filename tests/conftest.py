@@ -1,19 +1,50 @@
 """Fixtures over the real servers: one stack per test process, one tenant per test."""
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO, cast
 from uuid import UUID, uuid4
 
 import pytest
 from redis.asyncio import Redis
 
 from deploy.local.servers import Servers
+from milpa.logging import configure
 from milpa.settings import Settings
+from tests.support import planted
 from tests.support.stack import running_servers, settings_of
 
 if TYPE_CHECKING:
     from storage.transaction import Database
+
+
+class _Both:
+    """Writes to a file and to stderr as it is at the moment, which pytest exchanges for every test."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, text: str) -> int:
+        sys.stderr.write(text)
+        return self._file.write(text)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def isatty(self) -> bool:
+        return False
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_log_holds_what_was_planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Collect the logs of this process, and fail the run when they, or those of any process it started, hold a mark."""
+    file = tmp_path_factory.mktemp("logs") / "pytest.log"
+    with file.open("w") as log:
+        configure("debug", to=cast("TextIO", _Both(log)))
+        yield
+    planted.WATCH.look([file])
+    assert planted.WATCH.found == []
 
 
 @pytest.fixture(scope="session")

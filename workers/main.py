@@ -122,7 +122,7 @@ async def _stay_registered(context: WorkerContext) -> None:
                 await fleet.workers.seen(context.id, _name(), settings.interactive_slots, settings.batch_slots)
             if not registered:
                 registered = True
-                log.info("worker_ready", worker=str(context.id), name=_name())
+                log.info("worker_ready", worker=str(context.id), process=_name())
                 say_ready()
         await asyncio.sleep(settings.heartbeat_seconds)
 

@@ -38,6 +38,9 @@ SETTINGS = {
     "timezone": "UTC",
     "log_checkpoints": "off",
     "lc_messages": "C",
+    "log_min_messages": "log",  # errors are told to the one who asked, and may quote what was written
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
 }
 """For a small machine: one tenant, a handful of processes, no replication."""
 

@@ -3,8 +3,10 @@
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,7 @@ from deploy.local.address import listen
 from milpa import Client
 from milpa.jobs import JobState
 from tests.support.milpa_up import MILPA, START_SECONDS, run_milpa
+from tests.support.planted import WATCH
 from tests.support.stack import running_servers, settings_of
 
 KIND = "deal-picker"
@@ -37,12 +40,16 @@ def environ() -> Iterator[dict[str, str]]:
 
 @contextmanager
 def part(name: str, environ: dict[str, str]) -> Iterator[None]:
-    with subprocess.Popen([MILPA, name], env={**os.environ, **environ}, stderr=subprocess.DEVNULL) as process:
+    with (
+        tempfile.NamedTemporaryFile() as log,
+        subprocess.Popen([MILPA, name], env={**os.environ, **environ}, stderr=log) as process,
+    ):
         try:
             yield
         finally:
             process.send_signal(signal.SIGTERM)
         assert process.wait(START_SECONDS) in {0, -signal.SIGTERM}
+        WATCH.look([Path(log.name)])
 
 
 @pytest.mark.slow

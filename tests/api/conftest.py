@@ -21,6 +21,7 @@ from deploy.local.servers import Servers
 from storage.rows import Role
 from storage.transaction import Database
 from tests.api.jobs import JobDriver
+from tests.support.planted import NAME
 from tests.support.stack import settings_of
 
 BASE = "http://milpa.test"
@@ -29,7 +30,7 @@ Connect = Callable[[str], httpx.AsyncClient]
 
 
 def client(app: Litestar, key: str | None) -> httpx.AsyncClient:
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    headers = {"User-Agent": NAME, **({"Authorization": f"Bearer {key}"} if key else {})}
     transport = httpx.ASGITransport(app=in_turn(app), raise_app_exceptions=False)  # type: ignore[arg-type]
     return httpx.AsyncClient(transport=transport, base_url=BASE, headers=headers, timeout=60)
 
@@ -87,7 +88,7 @@ async def small_app(stack: Servers) -> AsyncIterator[Litestar]:
 def new_key(database: Database) -> NewKey:
     async def make(tenant: UUID, role: Role = Role.ADMIN, scopes: tuple[str, ...] = ()) -> str:
         async with database.fleet() as fleet:
-            return (await fleet.tenants.create_key(tenant, "test", role, scopes)).secret
+            return (await fleet.tenants.create_key(tenant, NAME, role, scopes)).secret
 
     return make
 

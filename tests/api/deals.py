@@ -2,14 +2,16 @@
 
 from typing import Any
 
+from tests.support.planted import MARK
+
 EXAMPLE: dict[str, Any] = {
     "budget": 100_000,
     "sector_caps": {"office": 1.5},
     "deals": [
-        {"id": "A", "name": "A", "price": 60_000, "yield": 6_000, "sector": "office"},
-        {"id": "B", "name": "B", "price": 50_000, "yield": 4_000, "sector": "retail"},
-        {"id": "C", "name": "C", "price": 40_000, "yield": 3_600, "sector": "office"},
-        {"id": "D", "name": "D", "price": 80_000, "yield": 5_000, "sector": "logistics"},
+        {"id": "A", "name": f"A {MARK}", "price": 60_000, "yield": 6_000, "sector": "office"},
+        {"id": "B", "name": f"B {MARK}", "price": 50_000, "yield": 4_000, "sector": "retail"},
+        {"id": "C", "name": f"C {MARK}", "price": 40_000, "yield": 3_600, "sector": "office"},
+        {"id": "D", "name": f"D {MARK}", "price": 80_000, "yield": 5_000, "sector": "logistics"},
     ],
 }
 KIND = "deal-picker"

@@ -19,6 +19,7 @@ from milpa.settings import Settings
 from storage.rows import Role
 from storage.transaction import Database
 from tests.api.conftest import NewKey, client
+from tests.support.planted import NAME
 
 _PUBLIC = {
     "/health/live",
@@ -105,7 +106,7 @@ async def test_me_says_who_and_what(app: Litestar, tenant: UUID, new_key: NewKey
     async with client(app, await new_key(tenant, Role.PLANNER)) as http:
         me = (await http.get("/v1/me")).json()
     assert (me["tenant_id"], me["role"], me["permissions"]) == (str(tenant), "planner", ["read", "submit"])
-    assert (me["kind"], me["name"], UUID(me["subject"]).version) == ("api_key", "test", 7)
+    assert (me["kind"], me["name"], UUID(me["subject"]).version) == ("api_key", NAME, 7)
     assert me["limits"]["body_bytes"] == 32_000_000
     assert "mlp_" not in str(me)
 

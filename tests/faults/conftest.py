@@ -14,6 +14,7 @@ from storage.ledger import check_ledger
 from storage.transaction import Database
 from tests.conftest import database, redis, servers, settings, stack, tenant
 from tests.faults.crew import Crew
+from tests.support.planted import WATCH
 
 __all__ = ["database", "redis", "servers", "settings", "stack", "tenant"]
 """Imported, fixtures are new ones here: servers of their own, because workers take whatever job they find, and the
@@ -66,6 +67,7 @@ async def _hiring(settings: Settings, database: Database) -> AsyncIterator[Crew]
         finally:
             await crew.end()
             await mute.close()
+            WATCH.look([Path(folder)])
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ from milpa.jobs import EventType, JobEvent, JobOptions, Priority
 from milpa.settings import Secret, Settings
 from storage.rows import JobRow, NewJob
 from storage.transaction import Database
+from tests.support.planted import EMAIL, NAME
 
 PATIENCE = 60.0
 """Seconds after which a test gives up waiting: generous, machines are slow."""
@@ -98,7 +99,9 @@ class Crew:
         new = NewJob(
             kind="probe",
             kind_version=1,
-            input=msgspec.json.encode({"act": act, **problem}),
+            input=msgspec.json.encode({"act": act, "text": NAME, **problem}),
+            name=NAME,
+            tags=[EMAIL],
             options=JobOptions(time_limit_seconds=limit),
             priority=Priority.BATCH if batch else Priority.INTERACTIVE,
         )

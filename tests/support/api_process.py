@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from deploy.local.readiness import Doorway
 from milpa.settings import Settings
 from tests.faults.crew import environ_of
+from tests.support.planted import WATCH
 from tests.support.waiting import wait_until
 
 READY_SECONDS = 60.0
@@ -33,10 +34,14 @@ def api_process(settings: Settings, listening: socket.socket) -> Iterator[subpro
     with TemporaryDirectory(prefix="milpa-api-") as folder:
         doorway = Doorway(Path(folder) / "ready")
         command = [sys.executable, "-m", "deploy.serve", "--fd", str(listening.fileno())]
-        environ = environ_of(settings) | doorway.environ
-        with subprocess.Popen(command, env=environ, pass_fds=[listening.fileno()]) as process:
+        environ, log = environ_of(settings) | doorway.environ, Path(folder) / "api.log"
+        with (
+            log.open("wb") as stderr,
+            subprocess.Popen(command, env=environ, pass_fds=[listening.fileno()], stderr=stderr) as process,
+        ):
             try:
                 wait_until(doorway.ready, READY_SECONDS)
                 yield process
             finally:
                 process.kill()
+        WATCH.look([log])

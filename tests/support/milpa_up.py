@@ -12,6 +12,7 @@ import psutil
 
 from deploy.local.folders import DataDir
 from deploy.local.processes import orphans
+from tests.support.planted import WATCH
 from tests.support.stack import temporary_folder
 from tests.support.waiting import wait_until
 
@@ -125,3 +126,4 @@ def milpa_up(prefix: Sequence[str] = ()) -> Iterator[Up]:
         finally:
             if up.process is not None and up.process.poll() is None:
                 up.kill_everything()
+            WATCH.look([up.folders.logs, up.output])

@@ -9,6 +9,7 @@ from pathlib import Path
 from deploy.local.folders import DataDir
 from deploy.local.servers import Servers
 from milpa.settings import NO_LIMITS, Secret, Settings
+from tests.support.planted import WATCH
 
 SEAL_KEYS = "test:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 SIGNING_KEY = "a signing key for tests, long enough to be one"
@@ -34,6 +35,7 @@ def running_servers() -> Iterator[Servers]:
             yield servers
         finally:
             servers.stop()
+            WATCH.look([servers.folders.logs])
 
 
 def settings_of(servers: Servers) -> Settings:

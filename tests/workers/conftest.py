@@ -20,6 +20,7 @@ from storage.queue import Queue
 from storage.rows import JobRow, NewJob
 from storage.transaction import Database
 from tests.conftest import database, redis, servers, settings, stack, tenant
+from tests.support.planted import NAME
 from tests.support.stack import settings_of
 from workers.compute_pool import ComputePool
 from workers.context import WorkerContext
@@ -100,7 +101,7 @@ class Desk:
         new = NewJob(
             kind="probe",
             kind_version=1,
-            input=msgspec.json.encode({"act": act, **problem}),
+            input=msgspec.json.encode({"act": act, "text": NAME, **problem}),
             options=JobOptions(time_limit_seconds=limit),
             files=files,
             name=name,

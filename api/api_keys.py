@@ -8,7 +8,7 @@ import msgspec
 from litestar import Response, delete, get, post
 from litestar.params import FromPath
 
-from api.bodies import AnyRequest, answer, decode_body, read_json
+from api.bodies import AnyRequest, answer, decode_asked, read_json
 from api.operations import Answer, Operation
 from api.pages import PageQuery, page_of, page_start
 from api.principal import GRANTS, Permission, Principal, PrincipalKind, Scope, granted
@@ -120,14 +120,11 @@ async def revoke_api_key(request: AnyRequest, key_id: FromPath[UUID]) -> None:
 
 
 async def _read_asked(request: AnyRequest) -> ApiKeyRequest:
-    body = await read_json(request)
-    decoded = decode_body(body, ApiKeyRequest, settings_for(request))
-    if decoded.value is None:
-        raise invalid(decoded.issues, decoded.total)
-    issues = _issues(decoded.value)
+    asked = await decode_asked(await read_json(request), ApiKeyRequest, settings_for(request))
+    issues = _issues(asked)
     if issues:
         raise invalid(issues)
-    return decoded.value
+    return asked
 
 
 def _issues(asked: ApiKeyRequest) -> list[Issue]:

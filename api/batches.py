@@ -11,7 +11,7 @@ from litestar.params import FromPath
 from litestar.response import Stream
 
 from api import sse
-from api.bodies import AnyRequest, answer, decode_body, read_json
+from api.bodies import AnyRequest, answer, decode_asked, read_json
 from api.entries import read_entries
 from api.events import open_stream
 from api.limits import making_jobs
@@ -93,14 +93,12 @@ def _answer_made(request: AnyRequest, batch: SubmittedBatch) -> Response[bytes]:
 
 async def _read(body: bytes, settings: Settings) -> tuple[BatchRequest, list[NewJob]]:
     """Read every entry; one that is wrong refuses them all, with the issues of all."""
-    decoded = decode_body(body, BatchRequest, settings)
-    if decoded.value is None:
-        raise invalid(decoded.issues, decoded.total)
-    entries = await read_entries(decoded.value.jobs, settings)
-    wrong = address_issues(decoded.value.webhook_url, settings)
+    asked = await decode_asked(body, BatchRequest, settings)
+    entries = await read_entries(asked.jobs, settings)
+    wrong = address_issues(asked.webhook_url, settings)
     if entries.issues or wrong:
         raise invalid([*wrong, *entries.issues], len(wrong) + entries.total)
-    return decoded.value, entries.jobs
+    return asked, entries.jobs
 
 
 @get(

@@ -1,19 +1,17 @@
 """Bodies in, answers out: raw bytes with the limit enforced while they stream, packed or not."""
 
 import asyncio
-import gzip
-import io
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.message import Message
-from typing import IO, Any, BinaryIO, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 import zstandard
 from litestar import Request, Response
 from litestar.types.asgi_types import HTTPReceiveMessage
 
-from api.problem_details import malformed, too_large, unsupported
+from api.problem_details import invalid, malformed, too_large, unsupported
 from api.services import settings_for
 from milpa.settings import Settings
 from solvers.decode import Decoded, decode
@@ -22,7 +20,10 @@ T = TypeVar("T")
 AnyRequest = Request[Any, Any, Any]
 HEAVY_BYTES = 65_536
 """Bodies larger than this are unpacked and decoded off the event loop."""
+_HEAVY = asyncio.Semaphore(1)
+"""One large body is decoded at a time: it takes many times its own size, and decoding holds the interpreter anyway."""
 _LENGTH_DIGITS = 15
+_GZIP = 16 + zlib.MAX_WBITS
 _ZSTD_WINDOW = 2**23
 """The largest window a zstd content coding may ask for (RFC 9659), in bytes."""
 
@@ -88,22 +89,43 @@ async def _receive(request: AnyRequest, limit: int) -> bytes:
 
 def unpack(packed: bytes, coding: str, limit: int) -> bytes:
     """Unpack, stopping one byte past `limit`: a bomb costs no more than a full body."""
-    source = io.BytesIO(packed)
     try:
-        with _opened(source, coding) as stream:
-            body = stream.read(limit + 1)
-    except (OSError, EOFError, zlib.error, zstandard.ZstdError):
+        body = _unzstd(packed, limit + 1) if coding == "zstd" else _gunzip(packed, limit + 1)
+    except (EOFError, zlib.error, zstandard.ZstdError):
         raise malformed(f"The body is not {coding}, or is cut short.") from None
     if len(body) > limit:
         raise too_large(limit)
     return body
 
 
-def _opened(source: BinaryIO, coding: str) -> IO[bytes]:
-    if coding == "zstd":
-        unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
-        return cast("IO[bytes]", unpacker.stream_reader(source, read_across_frames=True))
-    return cast("IO[bytes]", gzip.GzipFile(fileobj=source))
+def _unzstd(packed: bytes, most: int) -> bytes:
+    unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+    return unpacker.stream_reader(packed, read_across_frames=True).read(most)
+
+
+def _gunzip(packed: bytes, most: int) -> bytes:
+    """Unpack one gzip member: millions of empty ones would cost far more than a full body."""
+    unpacker = zlib.decompressobj(wbits=_GZIP)
+    body = unpacker.decompress(packed, most)
+    if len(body) < most and (not unpacker.eof or unpacker.unused_data):
+        raise EOFError
+    return body
+
+
+async def decode_asked(body: bytes, type_: type[T], settings: Settings) -> T:
+    """Decode a body that a route takes as it is, or refuse it: 422 with every issue."""
+    decoded = await off_loop(len(body), lambda: decode_body(body, type_, settings))
+    if decoded.value is None:
+        raise invalid(decoded.issues, decoded.total)
+    return decoded.value
+
+
+async def off_loop(size: int, read: Callable[[], T]) -> T:
+    """Read so many bytes: at once when they are few, else one body at a time beside the event loop."""
+    if size <= HEAVY_BYTES:
+        return read()
+    async with _HEAVY:
+        return await asyncio.to_thread(read)
 
 
 def decode_body(body: bytes, type_: type[T], settings: Settings) -> Decoded[T]:

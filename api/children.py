@@ -7,12 +7,12 @@ from uuid import UUID
 import msgspec
 from litestar import Response
 
-from api.bodies import AnyRequest, answer
+from api.bodies import AnyRequest, answer, off_loop
 from api.limits import making_jobs
 from api.links import base_url, show_job
 from api.problem_details import ProblemError, invalid, not_found
 from api.queries import idempotency_key
-from api.submissions import idempotency_of, off_loop, read_values
+from api.submissions import idempotency_of, read_values
 from api.trails import note_made, transaction_of
 from milpa.jobs import Job, JobState
 from milpa.settings import Settings
@@ -84,17 +84,17 @@ def refuse_without_answer(row: JobRow) -> None:
 
 
 async def read_children(
-    parent: Parent, changes: Sequence[Change], options: Mapping[str, Any], settings: Settings
+    parent: Parent, changes: Sequence[Change], options: Mapping[str, Any], settings: Settings, *, size: int = 0
 ) -> list[NewJob]:
-    """Return the jobs to submit; options: those that differ from the parent's.
+    """Return the jobs to submit; options: those that differ from the parent's; size: of the patches, in bytes.
 
     422 with every issue of all of them; 413 when their problems are too large to be made at once.
     """
-    size = len(parent.problem) * len(changes)
-    if len(changes) > 1 and size > MOST_BODIES * settings.max_body_bytes:
+    problems = len(parent.problem) * len(changes)
+    if len(changes) > 1 and problems > MOST_BODIES * settings.max_body_bytes:
         fewer = max(1, MOST_BODIES * settings.max_body_bytes // len(parent.problem))
         raise ProblemError(413, "question-too-large", f"The problem is large: ask for {fewer} at once at most.")
-    return await off_loop(size, lambda: _read(parent, changes, options, settings))
+    return await off_loop(problems + size, lambda: _read(parent, changes, options, settings))
 
 
 def _read(parent: Parent, changes: Sequence[Change], options: Mapping[str, Any], settings: Settings) -> list[NewJob]:
@@ -118,7 +118,7 @@ def _read(parent: Parent, changes: Sequence[Change], options: Mapping[str, Any],
             )
         else:
             issues |= dict.fromkeys(found)
-            unlisted += reading.total - len(reading.issues)
+            unlisted += reading.total - len(reading.issues) + patched.total - len(patched.issues)
     if has_errors(list(issues)):
         raise invalid(issues, len(issues) + unlisted)
     return jobs

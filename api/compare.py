@@ -7,14 +7,13 @@ from uuid import UUID
 import msgspec
 from litestar import Response, get
 
-from api.bodies import AnyRequest, answer
+from api.bodies import AnyRequest, answer, off_loop
 from api.links import base_url, show_job
 from api.operations import Answer, Operation
 from api.payloads import Cell, ReportFact
 from api.principal import Permission
 from api.problem_details import ProblemError, not_found
 from api.queries import bad_parameter, described, read_query
-from api.submissions import off_loop
 from api.trails import transaction_of
 from milpa.jobs import Job
 from solvers.issues import pointer

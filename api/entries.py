@@ -1,5 +1,6 @@
 """Jobs in a list, each of its own kind: all of them, or the issues of all."""
 
+import asyncio
 from collections.abc import Sequence
 
 import msgspec
@@ -31,6 +32,7 @@ async def read_entries(entries: Sequence[msgspec.Raw], settings: Settings) -> En
     total = 0
     for index, entry in enumerate(entries):
         reading = await _read_entry(bytes(entry), settings)
+        await asyncio.sleep(0)  # many small entries shall not hold up the others' requests either
         if reading.new is not None:
             jobs.append(reading.new)
             continue

@@ -11,12 +11,12 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.response import Stream
 
-from api.bodies import AnyRequest, answer, decode_body, read_json
+from api.bodies import AnyRequest, answer, decode_asked, read_json
 from api.limits import take_download
 from api.links import base_url
 from api.operations import Answer, Operation
 from api.principal import Permission
-from api.problem_details import ProblemError, invalid, not_found
+from api.problem_details import ProblemError, not_found
 from api.services import services_of, settings_for
 from api.trails import begin_link_trail, transaction_of
 from milpa.jobs import FileFormat
@@ -94,14 +94,11 @@ async def list_files(request: AnyRequest, job_id: FromPath[UUID]) -> Response[by
 )
 async def make_files(request: AnyRequest, job_id: FromPath[UUID]) -> Response[bytes]:
     """Make more files of a succeeded job; formats that are there already are not made again."""
-    body = await read_json(request)
-    decoded = decode_body(body, FilesRequest, settings_for(request))
-    if decoded.value is None:
-        raise invalid(decoded.issues, decoded.total)
+    asked = await decode_asked(await read_json(request), FilesRequest, settings_for(request))
     async with transaction_of(request) as transaction:
         if await transaction.jobs.get(job_id) is None:
             raise not_found("job")
-        await transaction.files.request(job_id, list(dict.fromkeys(decoded.value.formats)))
+        await transaction.files.request(job_id, list(dict.fromkeys(asked.formats)))
     return answer(await _list(request, job_id), 202, {"Retry-After": "1"})
 
 

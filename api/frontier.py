@@ -7,7 +7,7 @@ import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath
 
-from api.bodies import AnyRequest, answer, decode_body, read_json
+from api.bodies import AnyRequest, answer, decode_asked, off_loop, read_json
 from api.children import Change, ChildrenMade, Parent, find_parent, read_children, submit_children
 from api.frontier_chart import Point, frontier_chart, mark_dominated
 from api.operations import Answer, Operation
@@ -16,7 +16,7 @@ from api.principal import Permission
 from api.problem_details import ProblemError, invalid, not_found
 from api.questions import SweepQuestion, question_of
 from api.services import settings_for
-from api.submissions import LINE_LENGTH, off_loop
+from api.submissions import LINE_LENGTH
 from api.trails import transaction_of
 from solvers.issues import Issue
 from solvers.kind import Sense, SweptField
@@ -87,12 +87,8 @@ async def ask_frontier(request: AnyRequest, job_id: FromPath[UUID]) -> Response[
     The values become one batch of jobs, each of which starts from the solution of the job that was asked about.
     """
     settings = settings_for(request)
-    body = await read_json(request)
-    decoded = decode_body(body, FrontierRequest, settings)
-    if decoded.value is None:
-        raise invalid(decoded.issues, decoded.total)
+    asked = await decode_asked(await read_json(request), FrontierRequest, settings)
     parent = await find_parent(request, job_id)
-    asked = decoded.value
     changes = await off_loop(len(parent.problem), lambda: _changes(parent, asked))
     jobs = await read_children(parent, changes, asked.options, settings)
     return await submit_children(request, parent, f"Frontier: {parent.label}", jobs, frontier="frontier")

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from api.bodies import decode_body
+from api.bodies import decode_body, off_loop
 from api.entries import Entries, read_entries
 from api.problem_details import invalid
 from api.submissions import Line
@@ -87,8 +87,8 @@ async def read_changes(body: bytes, settings: Settings) -> ScheduleChanges:
 
 
 async def _read(body: bytes, type_: Any, settings: Settings) -> tuple[Any, list[NewJob]]:
-    decoded = decode_body(body, type_, settings)
-    loose = decode_body(body, _Loose, settings).value or _Loose()
+    decoded = await off_loop(len(body), lambda: decode_body(body, type_, settings))
+    loose = (await off_loop(len(body), lambda: decode_body(body, _Loose, settings))).value or _Loose()
     raw = _list(loose.jobs)
     entries = await read_entries(raw, settings)
     issues = [*decoded.issues, *_timing_issues(loose), *_address_issues(decoded.value, settings), *entries.issues]

@@ -5,11 +5,11 @@ import json
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
-from typing import Annotated, Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
-from api.bodies import HEAVY_BYTES, decode_body
+from api.bodies import HEAVY_BYTES, decode_body, off_loop
 from api.further_issues import further_issues
 from api.web_addresses import WebAddress, address_issues
 from milpa.jobs import FileFormat, JobOptions, Priority
@@ -18,11 +18,6 @@ from solvers.decode import MAX_CONTAINERS, Decoded, convert
 from solvers.issues import Issue, has_errors, pointer
 from solvers.registry import AnyKind
 from storage.rows import Idempotency, NewJob
-
-T = TypeVar("T")
-
-_HEAVY = asyncio.Semaphore(1)
-"""One large body is decoded at a time: it takes many times its own size, and decoding holds the interpreter anyway."""
 
 LINE_LENGTH = 200
 Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")]
@@ -108,14 +103,6 @@ async def read_merged(kind: AnyKind, job: dict[str, Any], settings: Settings, si
 def read_values(kind: AnyKind, job: dict[str, Any], settings: Settings) -> Reading:
     """Read a submit body given as plain values, here and now."""
     return _check(kind, convert(job, request_type(kind)), settings, lambda: job)
-
-
-async def off_loop(size: int, read: Callable[[], T]) -> T:
-    """Read so many bytes: at once when they are few, else one body at a time beside the event loop."""
-    if size <= HEAVY_BYTES:
-        return read()
-    async with _HEAVY:
-        return await asyncio.to_thread(read)
 
 
 def _read(kind: AnyKind, type_: type[JobRequest], body: bytes, settings: Settings) -> Reading:

@@ -4,7 +4,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from api.bodies import AnyRequest, decode_body, read_json
+from api.bodies import AnyRequest, decode_asked, read_json
 from api.problem_details import invalid, not_found
 from api.services import settings_for
 from api.web_addresses import address_issues
@@ -16,13 +16,11 @@ from solvers.registry import all_kinds
 async def read_asked(request: AnyRequest, type_: Any) -> Any:
     """Read a body; 422 with every issue, an address that nothing is sent to and a kind that there is not among them."""
     settings = settings_for(request)
-    decoded = decode_body(await read_json(request), type_, settings)
-    if decoded.value is None:
-        raise invalid(decoded.issues, decoded.total)
-    issues = _issues(decoded.value, settings)
+    asked = await decode_asked(await read_json(request), type_, settings)
+    issues = _issues(asked, settings)
     if issues:
         raise invalid(issues)
-    return decoded.value
+    return asked
 
 
 def _issues(asked: Any, settings: Settings) -> list[Issue]:

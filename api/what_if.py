@@ -7,11 +7,10 @@ import msgspec
 from litestar import Response, post
 from litestar.params import FromPath
 
-from api.bodies import AnyRequest, decode_body, read_json
+from api.bodies import AnyRequest, decode_asked, read_json
 from api.children import Change, ChildrenMade, find_parent, read_children, submit_children
 from api.operations import Answer, Operation
 from api.principal import Permission
-from api.problem_details import invalid
 from api.services import settings_for
 from api.submissions import LINE_LENGTH, Line, Text
 from solvers.issues import pointer
@@ -64,9 +63,7 @@ async def ask_what_if(request: AnyRequest, job_id: FromPath[UUID]) -> Response[b
     """
     settings = settings_for(request)
     body = await read_json(request)
-    decoded = decode_body(body, WhatIfRequest, settings)
-    if decoded.value is None:
-        raise invalid(decoded.issues, decoded.total)
+    asked = await decode_asked(body, WhatIfRequest, settings)
     parent = await find_parent(request, job_id)
     changes = [
         Change(
@@ -75,9 +72,9 @@ async def ask_what_if(request: AnyRequest, job_id: FromPath[UUID]) -> Response[b
             name=case.name or case.label[:LINE_LENGTH] or None,
             written=True,
         )
-        for index, case in enumerate(decoded.value.cases)
+        for index, case in enumerate(asked.cases)
     ]
-    jobs = await read_children(parent, changes, decoded.value.options, settings)
+    jobs = await read_children(parent, changes, asked.options, settings, size=len(body))
     return await submit_children(request, parent, f"What if: {parent.label}", jobs)
 
 

@@ -7,7 +7,7 @@ import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath
 
-from api.bodies import AnyRequest, answer, decode_body, read_json
+from api.bodies import AnyRequest, answer, decode_asked, decode_body, off_loop, read_json
 from api.children import Change, Parent, find_parent, read_children, refuse_without_answer
 from api.job_answers import answer_job
 from api.limits import making_jobs
@@ -18,7 +18,7 @@ from api.problem_details import ProblemError, invalid, not_found
 from api.queries import idempotency_key, preferred_wait
 from api.questions import ForceQuestion, question_of
 from api.services import services_of, settings_for
-from api.submissions import Line, idempotency_of, off_loop
+from api.submissions import Line, idempotency_of
 from api.trails import note_made, transaction_of
 from milpa.jobs import Job, JobState
 from milpa.settings import Settings
@@ -84,12 +84,9 @@ async def ask_why_not(request: AnyRequest, job_id: FromPath[UUID]) -> Response[b
 
     What to force depends on the kind: see `force_schema` there. `Prefer: wait=20` waits for the answer.
     """
-    body = await read_json(request)
-    decoded = decode_body(body, WhyNotRequest, settings_for(request))
-    if decoded.value is None:
-        raise invalid(decoded.issues, decoded.total)
+    asked = await decode_asked(await read_json(request), WhyNotRequest, settings_for(request))
     parent = await find_parent(request, job_id)
-    new = await _child(parent, decoded.value, settings_for(request))
+    new = await _child(parent, asked, settings_for(request))
     key = await idempotency_of(idempotency_key(request), [new], "why not", str(job_id))
     async with making_jobs(request) as transaction:
         submitted = await transaction.jobs.submit(msgspec.structs.replace(new, idempotency=key))
@@ -98,7 +95,8 @@ async def ask_why_not(request: AnyRequest, job_id: FromPath[UUID]) -> Response[b
 
 
 async def _child(parent: Parent, asked: WhyNotRequest, settings: Settings) -> NewJob:
-    forced, force = await off_loop(len(parent.problem), lambda: _forced(parent, bytes(asked.force), settings))
+    wanted = bytes(asked.force)
+    forced, force = await off_loop(len(parent.problem) + len(wanted), lambda: _forced(parent, wanted, settings))
     question = ForceQuestion(force=force, lifted=forced.lifted, parent_objective=parent.row.objective)
     change = Change(
         patch=forced.patch,

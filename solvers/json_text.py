@@ -8,7 +8,7 @@ _BRACKETS: Final = bytes.maketrans(b"{}", b"[]")
 _NOT_STRUCTURE: Final = bytes(byte for byte in range(256) if byte not in b'[]{}"')
 _NUMBERS: Final = bytes.maketrans(b"123456789" + b":,[- \t\r\n", b"000000000" + b"::::::::")
 _IN_NUMBERS: Final = bytes.maketrans(b"123456789+-.eE", b"0" * 14)
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING: Final = re.compile(rb'"[^"]*"')
 _INT64_DIGITS: Final = 19
 _LONE_SURROGATE: Final = re.compile(rb"\\u[dD](?:[89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])|[c-fC-F])")
 _BYTE_OFFSET: Final = re.compile(r"^(?:JSON is malformed: )?(.*) \(byte (\d+)\)$")
@@ -57,7 +57,8 @@ def long_number(data: bytes, limit: int) -> int | None:
     run = b"0" * (limit + 1)
     if run not in data.translate(_IN_NUMBERS):
         return None
-    blank = _STRING.sub(lambda string: b" " * len(string[0]), data)
+    plain = data.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")  # now each quote begins or ends a string
+    blank = _STRING.sub(lambda string: b" " * len(string[0]), plain)
     at = blank.translate(_IN_NUMBERS).find(run)
     return None if at < 0 else at
 

@@ -5,7 +5,7 @@ one extension: where the document has a list of objects with unique text ids (or
 that object is `{id: patch or null}`: it changes an entry, adds a full one at the end, or removes one.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
@@ -14,26 +14,45 @@ from solvers.issues import Issue, pointer
 from solvers.type_words import Path, did_you_mean, show
 
 ID: Final = "id"
+MAX_ISSUES: Final = 1000
+MAX_HINTS: Final = 20
+"""Issues with a hint: each looks through all ids there are."""
 
 
 class Patched(msgspec.Struct, frozen=True, kw_only=True):
     """A document after a patch, and what could not be applied, with pointers into the patch.
 
-    With an issue, `value` lacks that part of the patch.
+    With an issue, `value` lacks that part of the patch. issues: the first ones; total: how many there are in all.
     """
 
     value: Any
     issues: list[Issue] = []
+    total: int = 0
 
 
 def apply_patch(document: Any, patch: Any) -> Patched:
     """Return the patched document. Both stay as they are; what the patch leaves alone is shared, not copied."""
-    issues: list[Issue] = []
+    refusals = _Refusals()
+    value = _merge(document, patch, (), refusals)
+    return Patched(value=value, issues=refusals.issues, total=refusals.total)
 
-    def refuse(code: str, path: Path, message: str) -> None:
-        issues.append(Issue(code=code, pointer=pointer(*path), message=message))
 
-    return Patched(value=_merge(document, patch, (), refuse), issues=issues)
+class _Refusals:
+    """What could not be applied so far."""
+
+    def __init__(self) -> None:
+        self.issues: list[Issue] = []
+        self.total = 0
+
+    def add(self, code: str, path: Path, message: str) -> None:
+        """Count an issue."""
+        self.total += 1
+        if len(self.issues) < MAX_ISSUES:
+            self.issues.append(Issue(code=code, pointer=pointer(*path), message=message))
+
+    def hint(self, name: str, known: Iterable[str]) -> str:
+        """Return what the next issue says of an unknown id."""
+        return did_you_mean(name, known) if len(self.issues) < MAX_HINTS else ""
 
 
 def diff(before: Any, after: Any) -> Any:
@@ -51,38 +70,39 @@ def diff(before: Any, after: Any) -> Any:
     return after
 
 
-_Refuse = Callable[[str, Path, str], None]
-
-
-def _merge(target: Any, patch: Any, path: Path, refuse: _Refuse) -> Any:
+def _merge(target: Any, patch: Any, path: Path, refusals: _Refusals) -> Any:
     if not isinstance(patch, dict):
         return patch
     if _is_keyed(target):
-        return _merge_entries(target, patch, path, refuse)
+        return _merge_entries(target, patch, path, refusals)
     merged = dict(target) if isinstance(target, dict) else {}
     for name, value in patch.items():
         if value is None:
             merged.pop(name, None)
         else:
-            merged[name] = _merge(merged.get(name), value, (*path, name), refuse)
+            merged[name] = _merge(merged.get(name), value, (*path, name), refusals)
     return merged
 
 
-def _merge_entries(entries: list[dict[str, Any]], patch: dict[str, Any], path: Path, refuse: _Refuse) -> Any:
+def _merge_entries(
+    entries: list[dict[str, Any]], patch: dict[str, Any], path: Path, refusals: _Refusals
+) -> list[dict[str, Any]]:
     merged = {entry[ID]: entry for entry in entries}
     for name, value in patch.items():
         at = (*path, name)
         if value is None and name not in merged:
-            message = f"There is no entry {show(name)} to remove.{did_you_mean(name, merged)}"
-            refuse("unknown_id", at, message)
+            message = f"There is no entry {show(name)} to remove.{refusals.hint(name, merged)}"
+            refusals.add("unknown_id", at, message)
         elif value is None:
             del merged[name]
         elif not isinstance(value, dict):
-            refuse("wrong_type", at, f"An entry is changed by an object or removed by null, not by {show(value)}.")
+            message = f"An entry is changed by an object or removed by null, not by {show(value)}."
+            refusals.add("wrong_type", at, message)
         elif value.get(ID, name) != name:
-            refuse("bad_value", (*at, ID), f"The id of {show(name)} cannot be changed: remove it and add another.")
+            message = f"The id of {show(name)} cannot be changed: remove it and add another."
+            refusals.add("bad_value", (*at, ID), message)
         else:
-            merged[name] = {ID: name, **_merge(merged.get(name), value, at, refuse)}
+            merged[name] = {ID: name, **_merge(merged.get(name), value, at, refusals)}
     return list(merged.values())
 
 

@@ -11,7 +11,7 @@ MAX_UNPACKED_BYTES: Final = 250_000_000
 MAX_PARTS: Final = 2_000
 
 _COMPOUND_FILE: Final = b"\xd0\xcf\x11\xe0"  # an encrypted workbook, or one of before 2007
-_ERROR_CELL: Final = re.compile(rb"""(<c\b[^>]*\bt=)["']e["']""")
+_ERROR_CELL: Final = re.compile(rb"""(<c\b[^<>]*\bt=)["']e["']""")
 
 
 def repack(data: bytes) -> bytes:

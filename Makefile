@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test up lint bench faults lock openapi clean
+.PHONY: help setup demo test up lint bench soak faults lock openapi clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -35,6 +35,9 @@ lint: $(STAMP) ## Style, types and the contracts of the house
 
 bench: $(STAMP) ## Measure, and print the figures of docs/performance.md
 	@$(BIN)/python -m tests.benchmarks
+
+soak: $(STAMP) ## Two hours of mixed load, watched for growth, ended by the ledger (MINUTES=120)
+	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),120)
 
 lock: $(STAMP) ## Lock dependencies anew, with hashes and without index addresses
 	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-emit-index-url --no-header -o requirements.lock

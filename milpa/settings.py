@@ -79,7 +79,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long a browser that came by TLS is to come by TLS only; 0 leaves it to the proxy."""
     metrics: bool = True
     link_seconds: int = 900
-    idempotency_hours: int = 24
+    idempotency_hours: float = 24.0
     max_streams: int = 4000
     """Event streams of one process."""
     max_connections: int = 8000

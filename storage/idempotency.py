@@ -12,7 +12,7 @@ from storage.session import Session
 
 _TAKE = text("""
 INSERT INTO idempotency_keys (tenant_id, key, body_hash, job_id, batch_id, schedule_id, expires_at)
-VALUES (:tenant, :key, :body_hash, :job, :batch, :schedule, now() + make_interval(hours => :hours))
+VALUES (:tenant, :key, :body_hash, :job, :batch, :schedule, now() + make_interval(secs => :seconds))
 ON CONFLICT (tenant_id, key) DO UPDATE
 SET body_hash = excluded.body_hash, job_id = excluded.job_id, batch_id = excluded.batch_id,
     schedule_id = excluded.schedule_id, expires_at = excluded.expires_at
@@ -45,7 +45,7 @@ async def taken(
         job=job,
         batch=batch,
         schedule=schedule,
-        hours=session.settings.idempotency_hours,
+        seconds=session.settings.idempotency_hours * 3600,
     )
     if fresh is not None:
         return None

@@ -11,7 +11,7 @@ from milpa.settings import Settings
 from storage.schedule_rows import DueSchedule
 from storage.transaction import Database
 
-PRUNE_SECONDS = 3600.0
+PRUNE_SECONDS = 60.0
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +29,7 @@ class Nightly:
         while True:
             try:
                 await self.start_due()
-                await self._prune_hourly()
+                await self._prune()
             except TransientError as error:
                 log.warning("schedules_unanswered", code=error.code)
             except Exception:
@@ -57,7 +57,7 @@ class Nightly:
             log.exception("schedule_broke", schedule=str(schedule.id))
             return False
 
-    async def _prune_hourly(self) -> None:
+    async def _prune(self) -> None:
         if time.monotonic() - self._pruned_at >= PRUNE_SECONDS:
             self._pruned_at = time.monotonic()
             async with self._database.fleet() as fleet:

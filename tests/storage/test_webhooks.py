@@ -450,6 +450,7 @@ async def test_only_days_of_nothing_but_failures_disable_an_endpoint(
     database: Database, tenant: UUID, owner: asyncpg.Connection
 ) -> None:
     made = await endpoint(database, tenant)
+    other = await endpoint(database, tenant, events=["webhook.disabled"])
 
     async def attempt(attempted: Attempted, days: float) -> EndpointRow | None:
         await succeeded(database, tenant)
@@ -471,6 +472,11 @@ async def test_only_days_of_nothing_but_failures_disable_an_endpoint(
         row = await attempt(attempted, days)
         assert row is not None
         assert (row.failing_since is not None, row.disabled_reason) == (failing, reason)
+    (news,) = await take(database)
+    parcel = await opened(database, news)
+    assert parcel is not None
+    assert (await delivery(database, news)).endpoint_id == other.id
+    assert (parcel.type, parcel.data) == ("webhook.disabled", {"webhook_id": str(made.id), "reason": "failing"})
 
 
 # The owner's own verbs

@@ -116,14 +116,16 @@ async def test_a_scheduler_outlives_a_database_that_is_away(
     running.cancel()
 
 
-async def test_old_runs_are_forgotten_hourly(desk: Desk, nightly: Nightly, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_old_runs_are_forgotten_once_a_minute(
+    desk: Desk, nightly: Nightly, monkeypatch: pytest.MonkeyPatch
+) -> None:
     schedule = await due_schedule(desk)
     await nightly.start_due()
     monkeypatch.setattr(nightly, "_settings", msgspec.structs.replace(desk.context.settings, retention_days=0.0))
-    await nightly._prune_hourly()
+    await nightly._prune()
     assert len(await runs(desk, schedule)) == 1
     nightly._pruned_at -= timedelta(hours=1).total_seconds()
-    await nightly._prune_hourly()
+    await nightly._prune()
     assert await runs(desk, schedule) == []
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from deploy.terminal.api_keys import keys
 from deploy.terminal.commands import COMMANDS
 from deploy.terminal.console import complain, console, print_json
 from deploy.terminal.privacy import rotate_keys
@@ -138,5 +139,5 @@ def check(as_json: bool) -> None:
         sys.exit(BROKEN)
 
 
-for command in (*COMMANDS, *QUESTIONS, queue, webhooks, rotate_keys):
+for command in (*COMMANDS, *QUESTIONS, queue, webhooks, keys, rotate_keys):
     cli.add_command(command)

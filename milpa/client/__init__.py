@@ -11,6 +11,7 @@ Errors are those of `milpa.errors`: `UsageError` (`RefusedError` with all issues
 """
 
 from milpa.client.answers import (
+    ApiKey,
     Batch,
     BatchProgress,
     Children,
@@ -33,6 +34,7 @@ from milpa.client.clients import AsyncClient, Client
 from milpa.client.exchange import RefusedError
 
 __all__ = [
+    "ApiKey",
     "AsyncClient",
     "Batch",
     "BatchProgress",

@@ -273,6 +273,21 @@ class WebhookDelivery(msgspec.Struct, frozen=True, kw_only=True):
     attempts: list[WebhookAttempt] = []
 
 
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may ask, as what, and until when. secret: where it was just made. prefix: how it begins, after `mlp_`."""
+
+    id: UUID
+    name: str
+    prefix: str
+    role: str
+    scopes: list[str] = []
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    last_used_at: datetime | None = None
+    secret: str | None = None
+
+
 class Page(msgspec.Struct, Generic[T], frozen=True):
     """One page of a list; `next` is the address of the next one."""
 

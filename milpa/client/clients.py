@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 from uuid import UUID
 
+from milpa.client import api_keys as keys
 from milpa.client import calls, questions
 from milpa.client import schedules as scheduling
 from milpa.client import webhooks as hooks
@@ -95,6 +96,9 @@ class Client:
     delete_schedule = _blocking(scheduling.delete_schedule)
     run_schedule = _blocking(scheduling.run_schedule)
     schedule_runs = _blocking(scheduling.schedule_runs)
+    create_api_key = _blocking(keys.create_api_key)
+    api_keys = _blocking(keys.api_keys)
+    revoke_api_key = _blocking(keys.revoke_api_key)
     create_webhook = _blocking(hooks.create_webhook)
     webhooks = _blocking(hooks.webhooks)
     change_webhook = _blocking(hooks.change_webhook)
@@ -215,6 +219,9 @@ class AsyncClient:
     delete_schedule = _awaiting(scheduling.delete_schedule)
     run_schedule = _awaiting(scheduling.run_schedule)
     schedule_runs = _awaiting(scheduling.schedule_runs)
+    create_api_key = _awaiting(keys.create_api_key)
+    api_keys = _awaiting(keys.api_keys)
+    revoke_api_key = _awaiting(keys.revoke_api_key)
     create_webhook = _awaiting(hooks.create_webhook)
     webhooks = _awaiting(hooks.webhooks)
     change_webhook = _awaiting(hooks.change_webhook)

@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import msgspec
 
-from milpa.client.answers import Page, Schedule, ScheduleRun
+from milpa.client.answers import Schedule, ScheduleRun
 from milpa.client.exchange import Call, Request, send
+from milpa.client.paging import pages
 
 ScheduleRef: TypeAlias = Schedule | UUID | str
-
-_PAGE = 200
 
 
 def create_schedule(
@@ -36,7 +35,7 @@ def create_schedule(
 
 def schedules(limit: int = 50) -> Call[list[Schedule]]:
     """Return the newest schedules, at most `limit`."""
-    return (yield from _pages("/v1/schedules", limit, Schedule))
+    return (yield from pages("/v1/schedules", limit, Schedule))
 
 
 def schedule(schedule: ScheduleRef) -> Call[Schedule]:
@@ -62,19 +61,7 @@ def run_schedule(schedule: ScheduleRef, *, idempotency_key: str | None = None) -
 
 def schedule_runs(schedule: ScheduleRef, limit: int = 50) -> Call[list[ScheduleRun]]:
     """Return its newest runs, at most `limit`."""
-    return (yield from _pages(f"{_path(schedule)}/runs", limit, ScheduleRun))
-
-
-def _pages(path: str, limit: int, type_: Any) -> Call[list[Any]]:
-    request: Request | None = Request(method="GET", path=path, query={"limit": str(min(limit, _PAGE))})
-    found: list[Any] = []
-    while request is not None and len(found) < limit:
-        page = (yield from send(request)).read(Page[type_])
-        found += page.items
-        following = urlsplit(page.next or "")
-        query = dict(parse_qsl(following.query))
-        request = Request(method="GET", path=following.path, query=query) if page.next else None
-    return found[:limit]
+    return (yield from pages(f"{_path(schedule)}/runs", limit, ScheduleRun))
 
 
 def _path(schedule: ScheduleRef) -> str:

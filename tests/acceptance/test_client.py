@@ -120,6 +120,21 @@ def test_a_batch_is_cancelled_and_its_failed_jobs_are_retried(client: Client) ->
         client.retry_batch(batch.id)
 
 
+def test_api_keys_are_made_listed_and_revoked(up: Up, client: Client) -> None:
+    made = client.create_api_key("reader", "planner", scopes=["read"])
+    assert (made.secret or "").startswith(f"mlp_{made.prefix}_")
+    with Client(up.url, made.secret) as reader:
+        assert isinstance(reader.jobs(), list)
+        with pytest.raises(RefusedError):
+            reader.submit(KIND, reader.example(KIND))
+        client.revoke_api_key(made)
+        with pytest.raises(RefusedError):
+            reader.jobs()
+    (listed,) = [key for key in client.api_keys() if key.id == made.id]
+    assert (listed.name, listed.role, listed.scopes, listed.secret) == ("reader", "planner", ["read"], None)
+    assert listed.revoked_at is not None
+
+
 def test_webhooks_are_made_changed_and_erased(client: Client) -> None:
     webhook = client.create_webhook("https://hook.invalid/", events=["job.failed"])
     assert (webhook.secret or "").startswith("whsec_")

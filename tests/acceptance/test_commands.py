@@ -102,6 +102,17 @@ def test_nobody_home_is_worth_another_try(up: Up) -> None:
     assert said["error"]["code"] == "unreachable"
 
 
+def test_keys_are_made_listed_and_revoked(up: Up) -> None:
+    asked = ("keys", "create", "nightly", "--role", "planner", "--scope", "read", "--expires", "2099-01-01")
+    made = json.loads(up.milpa(*asked, "--json", stderr=False))
+    assert made["secret"].startswith("mlp_")
+    assert "planner: read" in up.milpa("keys", "list")
+    up.milpa("keys", "revoke", made["id"])
+    (listed,) = [key for key in json.loads(up.milpa("keys", "list", "--json", stderr=False)) if key["id"] == made["id"]]
+    assert listed["revoked_at"] is not None
+    assert made["secret"] not in json.dumps(listed)
+
+
 def test_webhooks_are_made_tested_and_tried_anew(up: Up) -> None:
     said = up.milpa("webhooks", "create", "https://hook.invalid/", "--event", "job.failed", "--tag", "board")
     assert "whsec_" in said

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, get_origin
 
 import msgspec
@@ -10,10 +11,13 @@ from msgspec import UNSET, UnsetType
 from milpa.errors import UsageError
 
 
-class Secret(str):
-    """A string that never shows itself in `repr` or logs; `reveal()` gives the value."""
+class Secret:
+    """A text that shows itself by `reveal()` alone: no string, so that no format, join or encoder lets it out."""
 
-    __slots__ = ()
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
 
     def __repr__(self) -> str:
         return "Secret('***')"
@@ -21,13 +25,25 @@ class Secret(str):
     def __str__(self) -> str:
         return "***"
 
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._value == other._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
     def reveal(self) -> str:
         """Return the secret itself."""
-        return str.__str__(self)
+        return self._value
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """All settings. `MILPA_DATABASE_URL` sets `database_url`, and so on; unknown `MILPA_*` names are refused."""
+    """All settings. `MILPA_DATABASE_URL` sets `database_url`, and so on; unknown `MILPA_*` names are refused.
+
+    What is secret may stand in a file instead: `MILPA_DATABASE_URL_FILE=/run/secrets/database_url`.
+    """
 
     # Where things are
     data_dir: str = ".milpa"
@@ -38,7 +54,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     redis_url: Secret = Secret("")
     object_store_url: str = ""
     """file:///path, s3://bucket/prefix, gs://…, az://… or memory:///; default: a folder under data_dir."""
-    object_store_options: dict[str, str] = {}
+    object_store_options: dict[str, Secret] = {}
     """obstore options such as endpoint, region, access_key_id (as JSON)."""
 
     # Secrets
@@ -209,13 +225,28 @@ def _read(cls: type[Settings], environ: Mapping[str, str]) -> dict[str, Any]:
     for name, text in environ.items():
         if not name.startswith("MILPA_") or name in _NOT_SETTINGS:
             continue
-        field = fields.get(name)
+        secret = fields.get(name.removesuffix(_FILE))
+        in_file = name not in fields and secret is not None and secret.type in _SECRETS
+        field = secret if in_file else fields.get(name)
         if field is None:
             raise UsageError(
                 "unknown_setting", f"{name} is not a setting of Milpa; see milpa/settings.py for all of them."
             )
-        values[field.name] = _convert(name, text, field.type)
+        if field.name in values:
+            raise UsageError("bad_setting", f"Either {name} is set or the same without {_FILE}, not both.")
+        values[field.name] = _convert(name, _content(name, text) if in_file else text, field.type)
     return values
+
+
+def _content(name: str, path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError("bad_setting", f"{name}: {path} can't be read ({type(error).__name__}).") from None
+
+
+_FILE = "_FILE"
+_SECRETS = (Secret, dict[str, Secret])
 
 
 _NOT_SETTINGS = frozenset({"MILPA_URL", "MILPA_API_KEY", "MILPA_BENCHMARK_DATA"})
@@ -231,8 +262,8 @@ def _convert(name: str, text: str, type_: Any) -> Any:
         if get_origin(type_) is tuple:
             parts = [part.strip() for part in text.split(",") if part.strip()]
             return msgspec.convert(parts, type_, strict=False)
-        if type_ == dict[str, str]:
-            return msgspec.json.decode(text, type=type_)
+        if type_ == dict[str, Secret]:
+            return {name: Secret(value) for name, value in msgspec.json.decode(text, type=dict[str, str]).items()}
         return msgspec.convert(text.strip().lower(), type_, strict=False)
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise UsageError("bad_setting", f"{name}: {error}") from None

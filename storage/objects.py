@@ -40,7 +40,7 @@ class ObjectStore:
 
     def __init__(self, settings: Settings) -> None:
         url = settings.object_store_url or (Path(settings.data_dir).absolute() / "objects").as_uri()
-        self._store = _open(url, settings.object_store_options)
+        self._store = _open(url, {name: option.reveal() for name, option in settings.object_store_options.items()})
         self._signs = not isinstance(self._store, LocalStore | MemoryStore)
 
     async def put(self, key: str, data: bytes) -> None:

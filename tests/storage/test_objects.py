@@ -9,7 +9,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from milpa.errors import FatalError, TransientError
-from milpa.settings import Settings
+from milpa.settings import Secret, Settings
 from storage.objects import ObjectStore, object_key
 
 S3 = {"access_key_id": "test", "secret_access_key": "test", "region": "us-east-1"}
@@ -31,6 +31,10 @@ def s3() -> Iterator[str]:
     server.stop()
 
 
+def secrets(options: dict[str, str]) -> dict[str, Secret]:
+    return {name: Secret(option) for name, option in options.items()}
+
+
 @pytest.fixture(params=["file", "memory", "s3"])
 def objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "file":
@@ -38,7 +42,7 @@ def objects(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
     if request.param == "memory":
         return ObjectStore(Settings(object_store_url="memory:///"))
     options = {**S3, "endpoint": request.getfixturevalue("s3")}
-    return ObjectStore(Settings(object_store_url=f"s3://milpa/{uuid4()}", object_store_options=options))
+    return ObjectStore(Settings(object_store_url=f"s3://milpa/{uuid4()}", object_store_options=secrets(options)))
 
 
 @pytest.fixture
@@ -119,7 +123,7 @@ async def test_no_key_leads_out_of_the_folder(tmp_path: Path, key: str) -> None:
 
 async def test_a_store_that_does_not_answer_can_be_tried_again() -> None:
     options = {**S3, "endpoint": "http://127.0.0.1:9"}
-    objects = ObjectStore(Settings(object_store_url="s3://milpa", object_store_options=options))
+    objects = ObjectStore(Settings(object_store_url="s3://milpa", object_store_options=secrets(options)))
     for call in (objects.get("key"), objects.stream("key"), objects.put("key", b"data"), objects.delete(["key"])):
         with pytest.raises(TransientError):
             await call
@@ -135,7 +139,7 @@ def test_an_address_that_is_none_is_refused(url: str) -> None:
 def test_an_option_that_the_store_does_not_know_is_refused_without_showing_secrets() -> None:
     options = {**S3, "secret_access_key": "hush", "colour": "blue"}
     with pytest.raises(FatalError, match="colour") as refused:
-        ObjectStore(Settings(object_store_url="s3://milpa", object_store_options=options))
+        ObjectStore(Settings(object_store_url="s3://milpa", object_store_options=secrets(options)))
     assert "hush" not in refused.value.message
 
 

@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test up lint bench soak faults lock openapi clean
+.PHONY: help setup demo test up lint audit bench soak faults lock openapi clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -27,11 +27,15 @@ up: $(STAMP) ## Start Milpa on this machine: http://127.0.0.1:8080
 test: $(STAMP) ## Run all tests against real PostgreSQL and Redis
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile
 
-lint: $(STAMP) ## Style, types and the contracts of the house
+lint: $(STAMP) ## Style, types, the contracts of the house and known weaknesses
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive api deploy migrations milpa solvers storage workers
+
+audit: $(STAMP) ## Hold the lock against known vulnerabilities, and what is installed against the lock
+	@$(BIN)/python .ci/audit.py $(AUDIT)
 
 bench: $(STAMP) ## Measure, and print the figures of docs/performance.md
 	@$(BIN)/python -m tests.benchmarks

@@ -29,7 +29,7 @@ from storage.webhook_rows import (
 )
 
 MAX_ENDPOINTS = 50
-SECRET_PREFIX = "whsec_"  # noqa: S105  the form of a secret, not one
+SECRET_PREFIX = "whsec_"  # noqa: S105  the form of a secret, not one  # nosec B105
 _SECRET_BYTES = 32
 
 _LOCK_TENANT = text("SELECT pg_advisory_xact_lock(hashtext('milpa webhooks'), hashtext(CAST(:tenant AS text)))")

@@ -3,7 +3,7 @@
 import re
 from functools import cache
 from typing import Any
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape  # it writes markup and parses none  # nosec B406
 
 from arabic_reshaper import reshape
 from bidi.algorithm import get_display  # unlike bidi.get_display, it mirrors brackets

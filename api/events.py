@@ -1,6 +1,5 @@
 """Events: one job's log as JSON or as a stream that resumes, and one stream over all of a tenant's jobs."""
 
-import time
 from contextlib import AbstractAsyncContextManager, aclosing
 from typing import Annotated, Any
 from uuid import UUID, uuid4
@@ -123,13 +122,11 @@ async def open_stream(request: AnyRequest, frames: Any) -> Stream:
 
 async def _while_known(request: AnyRequest, frames: Any) -> Any:
     """Cut the stream soon after its listener's key was revoked or token expired."""
-    known_at = time.monotonic()
+    known, holder = services_of(request).listeners.known, request.headers["authorization"]
     async with aclosing(frames):
         async for frame in frames:
-            if time.monotonic() - known_at >= KNOWN_SECONDS:
-                if not await still_known(request):
-                    return
-                known_at = time.monotonic()
+            if not await known(holder, lambda: still_known(request), KNOWN_SECONDS):
+                return
             yield frame
 
 

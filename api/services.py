@@ -10,6 +10,7 @@ from litestar.connection import ASGIConnection
 from redis.asyncio import Redis
 
 from api.event_hub import EventHub
+from api.listeners import Listeners
 from api.signing import Signer
 from api.stream_places import StreamPlaces
 from api.tenant_settings import TenantSettings
@@ -30,6 +31,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     database: Database
     objects: ObjectStore
     hub: EventHub
+    listeners: Listeners
     audit: AuditBuffer
     cursors: Signer
     file_links: Signer
@@ -66,6 +68,7 @@ async def run_services(app: Litestar) -> AsyncIterator[None]:
             database=database,
             objects=ObjectStore(settings),
             hub=hub,
+            listeners=Listeners(),
             audit=audit,
             cursors=Signer(signing_key, "cursor"),
             file_links=Signer(signing_key, "file link"),

@@ -14,6 +14,7 @@ from litestar import Litestar
 
 from api import event_hub, events, sse
 from api.event_hub import EventHub
+from api.listeners import Listeners
 from milpa.jobs import EventType, JobProgress, new_id
 from storage.rows import NewJob, Role
 from storage.transaction import Database
@@ -113,6 +114,23 @@ async def test_the_first_byte_comes_at_once_with_headers_that_keep_proxies_out(l
         async for chunk in stream.aiter_bytes():
             assert chunk.startswith(b"retry: 3000\n\n")
             break
+
+
+async def test_all_streams_of_one_holder_ask_once_whether_he_is_still_known() -> None:
+    asked: list[str] = []
+    known = Listeners().known
+
+    async def ask(holder: str) -> bool:
+        asked.append(holder)
+        await asyncio.sleep(0)
+        return holder == "known"
+
+    assert set(await asyncio.gather(*(known("known", lambda: ask("known"), 60.0) for _ in range(100)))) == {True}
+    assert not await known("revoked", lambda: ask("revoked"), 60.0)
+    assert await known("known", lambda: ask("known"), 60.0)
+    assert asked == ["known", "revoked"]
+    await known("known", lambda: ask("known"), 0.0)
+    assert asked == ["known", "revoked", "known"]
 
 
 @pytest.mark.parametrize("path", ["/v1/events", "/v1/jobs/{job}/events", "/v1/batches/{batch}/events"])

@@ -373,6 +373,10 @@ async def test_a_stream_never_carries_another_tenants_event(app: Litestar, datab
             for http, batch, own in zip(https, batches, jobs, strict=True)
         ]
         await asyncio.sleep(0.5)
+        for http, batch, own in zip(https, reversed(batches), reversed(jobs), strict=True):
+            for path in (f"/v1/batches/{batch['id']}/events", f"/v1/jobs/{own[0]}/events"):
+                foreign = await http.get(path, headers=_STREAM)  # which its own tenant follows at this moment
+                assert foreign.status_code == 404
         for pair in zip(*jobs, strict=True):
             await asyncio.gather(
                 *(solve(JobDriver(database, tenant), job) for tenant, job in zip(tenants, pair, strict=True))

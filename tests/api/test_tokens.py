@@ -50,7 +50,7 @@ async def app(stack: Servers, issuer: Issuer) -> AsyncIterator[Litestar]:
         jwt_jwks_url=issuer.address,
         jwt_issuer=ISSUER,
         jwt_audience=AUDIENCE,
-        jwt_leeway_seconds=5.0,
+        jwt_leeway_seconds=30.0,
     )
     async with running(create_app(settings)) as app:
         yield app
@@ -100,7 +100,7 @@ async def test_a_token_for_us_among_others_is_good(app: Litestar, tenant: UUID, 
 
 async def test_clocks_may_be_a_little_off(app: Litestar, tenant: UUID) -> None:
     now = int(time.time())
-    for times in ({"exp": now - 1}, {"nbf": now + 3}, {"iat": now + 3}):
+    for times in ({"exp": now - 1}, {"nbf": now + 20}, {"iat": now + 20}):
         assert (await me(app, shared(claims(tenant, **times)))).status_code == 200, times
 
 
@@ -187,7 +187,7 @@ async def test_without_a_kid_a_key_is_taken_only_where_it_is_the_only_one(
 
 BAD_CLAIMS: dict[str, dict[str, Any]] = {
     "expired": {"exp": 1},
-    "expired a moment longer ago than clocks are off": {"exp": int(time.time()) - 30},
+    "expired longer ago than clocks are off": {"exp": int(time.time()) - 31},
     "not yet": {"nbf": 4_000_000_000},
     "made in the future": {"iat": 4_000_000_000},
     "never ends": {"exp": None},
@@ -258,6 +258,27 @@ async def test_no_header_that_anyone_can_write_breaks_the_reader(
 ) -> None:
     tokens = Tokens(Settings(jwt_secret=Secret(SECRET)))
     assert await tokens.read(".".join(map(encoded, (json.dumps(head).encode(), body, signature)))) is None
+
+
+async def test_while_the_issuers_keys_are_unknown_its_tokens_can_not_be_judged_and_all_else_goes_on(
+    app: Litestar, tenant: UUID, key: str
+) -> None:
+    with Issuer() as silent:
+        silent.status = 500
+        settings = replace(app.state.settings, jwt_jwks_url=silent.address)
+        async with running(create_app(settings)) as waiting:
+            answer = await me(waiting, silent.sign(claims(tenant), "RS256", "first"))
+            assert (answer.status_code, answer.json()["type"]) == (503, "/problems/unavailable")
+            assert "retry-after" in answer.headers
+            for good in (key, shared(claims(tenant))):
+                assert (await me(waiting, good)).status_code == 200
+
+
+async def test_the_audit_tells_who_came_with_a_token(app: Litestar, tenant: UUID) -> None:
+    async with client(app, shared(claims(tenant, sub="ada", role="admin"))) as http:
+        made = (await http.post("/v1/api-keys", json={"name": "a key", "role": "viewer"})).json()
+        (deed,) = (await http.get("/v1/audit", params={"target": made["id"]})).json()["items"]
+    assert (deed["kind"], deed["subject"], deed["role"], deed["action"]) == ("jwt", "ada", "admin", "create_api_key")
 
 
 async def test_an_api_without_rules_for_tokens_takes_none(stack: Servers, tenant: UUID, issuer: Issuer) -> None:

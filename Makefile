@@ -43,6 +43,9 @@ bench: $(STAMP) ## Measure, and print the figures of docs/performance.md
 soak: $(STAMP) ## Two hours of mixed load, watched for growth, ended by the ledger (MINUTES=120)
 	@$(BIN)/python -m tests.soak --minutes $(or $(MINUTES),120)
 
+faults: $(STAMP) ## Hurt real processes for a quarter of an hour, and print how they recover
+	@MILPA_FAULT_FORM=full $(BIN)/pytest -vv --capture=no tests/faults
+
 lock: $(STAMP) ## Lock dependencies anew, with hashes and without index addresses
 	@$(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-emit-index-url --no-header -o requirements.lock
 	@$(BIN)/uv pip compile pyproject.toml --group dev --quiet --universal --python-version 3.11 --upgrade --generate-hashes --no-emit-index-url --no-header -c requirements.lock -o requirements-dev.lock

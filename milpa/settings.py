@@ -249,8 +249,10 @@ _FILE = "_FILE"
 _SECRETS = (Secret, dict[str, Secret])
 
 
-_NOT_SETTINGS = frozenset({"MILPA_URL", "MILPA_API_KEY", "MILPA_BENCHMARK_DATA"})
-"""Variables of the client, the command line and the benchmarks, which share the prefix."""
+_NOT_SETTINGS = frozenset(
+    {"MILPA_URL", "MILPA_API_KEY", "MILPA_BENCHMARK_DATA", "MILPA_FAULT_FORM", "MILPA_FAULT_SEED"}
+)
+"""Variables of the client, the command line, the benchmarks and the fault suite, which share the prefix."""
 
 
 def _convert(name: str, text: str, type_: Any) -> Any:

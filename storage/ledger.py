@@ -69,6 +69,10 @@ FROM job
 """)
 
 
+_PATIENTLY = text("SELECT set_config('transaction_timeout', '0', true)")
+"""It only reads, and may take longer than a lease."""
+
+
 class LedgerReport(msgspec.Struct, frozen=True, kw_only=True):
     """Counts of broken promises, all zero when the house is in order; `jobs` is how many were looked at.
 
@@ -132,6 +136,7 @@ async def check_ledger(
     told = TOLD.bindparams(**seconds, retention=settings.retention_days * 86_400.0)
     jobs = _CHECK.bindparams(lease=settings.lease_seconds, accepted=list(accepted))
     async with database.fleet() as fleet:
+        await fleet.connection.execute(_PATIENTLY)
         counts = [(await fleet.connection.execute(check)).mappings().one() for check in (jobs, told)]
     orphans = None if objects is None else await _orphans(database, objects, orphan_grace)
     return LedgerReport(**counts[0], **counts[1], orphan_objects=orphans)

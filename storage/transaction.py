@@ -215,7 +215,8 @@ class Database:
 
 
 def _engine(settings: Settings, pool: int, server_settings: Mapping[str, str] | None = None) -> AsyncEngine:
-    # A process that stalls inside a transaction must not hold its locks for longer than it may hold a job.
+    # A process that stalls inside a transaction must not hold its locks for longer than it may hold a job. A limit on
+    # idle sessions is not enough: one whose process stalls between preparing a statement and running it is no idle one.
     stalled = str(round(settings.lease_seconds * 1000))
 
     async def connect(*_args: Any, **_kwargs: Any) -> asyncpg.Connection:
@@ -225,7 +226,7 @@ def _engine(settings: Settings, pool: int, server_settings: Mapping[str, str] | 
             command_timeout=_COMMAND_SECONDS,
             server_settings={
                 **_SERVER_SETTINGS,
-                "idle_in_transaction_session_timeout": stalled,
+                "transaction_timeout": stalled,
                 **(server_settings or {}),
             },
         )

@@ -116,7 +116,7 @@ async def _rings(crew: Crew, settings: Settings) -> list[float]:
 
 
 def _steps(crew: Crew) -> dict[str, list[float]]:
-    lines: list[dict[str, Any]] = [msgspec.json.decode(line) for line in crew.said().splitlines()]
+    lines: list[dict[str, Any]] = [msgspec.json.decode(line) for line in crew.workers[0].said().splitlines()]
     ended = [line for line in lines if line["event"] == "attempt_ended"]
     return {step: [line[f"{step}_seconds"] for line in ended] for step in ("claim", "compute", "finish")}
 

@@ -4,6 +4,8 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from random import Random
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -11,27 +13,61 @@ import pytest
 
 from milpa.settings import Settings
 from storage.ledger import check_ledger
+from storage.objects import ObjectStore
 from storage.transaction import Database
 from tests.conftest import database, redis, servers, settings, stack, tenant
-from tests.faults.crew import Crew
+from tests.faults import figures
+from tests.faults.crew import Crew, solvers_of
+from tests.faults.form import SAID, SEED
 from tests.support.planted import WATCH
 
 __all__ = ["database", "redis", "servers", "settings", "stack", "tenant"]
 """Imported, fixtures are new ones here: servers of their own, because workers take whatever job they find, and the
 ledger looks at every job there is."""
 
+QUICK = {"lease_seconds": 2.0, "heartbeat_seconds": 0.5, "sweep_seconds": 0.5}
+"""Leases so short that a test can wait for their end."""
+
+HARDY = 20
+"""Crashes that a job survives where workers die all the time."""
+
+
+def pytest_report_header() -> str:
+    return SAID
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    lines = figures.table()
+    if lines:
+        terminalreporter.section(f"recovery: {SAID}")
+        for line in lines:
+            terminalreporter.write_line(line)
+
 
 @pytest.fixture
-async def crew(settings: Settings, database: Database, tenant: UUID) -> AsyncIterator[Crew]:
+def dice(request: pytest.FixtureRequest) -> Random:
+    """What decides at random; said at the start, so that a failure shows it."""
+    print(f"\n    {SAID}")
+    return Random(f"{SEED} {request.node.nodeid}")
+
+
+@pytest.fixture
+def pace(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Leases, heartbeats and sweeps of the crew."""
+    return getattr(request, "param", QUICK)
+
+
+@pytest.fixture
+async def crew(settings: Settings, database: Database, tenant: UUID, pace: dict[str, Any]) -> AsyncIterator[Crew]:
     """Workers to start and to hurt; all are ended after the test, with nothing left behind."""
-    async with _hiring(settings, database) as crew, _ledger(crew, tenant):
+    async with _hiring(settings, database, max_crashes=HARDY, **pace) as crew, _ledger(crew, tenant):
         yield crew
 
 
 @pytest.fixture(scope="module")
 async def lasting_crew(settings: Settings, database: Database) -> AsyncIterator[Crew]:
     """One worker with two slots that several tests share, because whatever they do, it must live on."""
-    async with _hiring(settings, database) as crew:
+    async with _hiring(settings, database, **QUICK) as crew:
         await crew.start(interactive_slots=2)
         yield crew
 
@@ -49,16 +85,9 @@ async def steady(lasting_crew: Crew, tenant: UUID) -> AsyncIterator[Crew]:
 
 
 @asynccontextmanager
-async def _hiring(settings: Settings, database: Database) -> AsyncIterator[Crew]:
-    quick = msgspec.structs.replace(
-        settings,
-        lease_seconds=2.0,
-        heartbeat_seconds=0.5,
-        sweep_seconds=0.5,
-        interactive_slots=1,
-        batch_slots=0,
-        child_memory_bytes=800_000_000,
-    )
+async def _hiring(settings: Settings, database: Database, **changes: Any) -> AsyncIterator[Crew]:
+    small: dict[str, Any] = {"interactive_slots": 1, "batch_slots": 0, "child_memory_bytes": 800_000_000}
+    quick = msgspec.structs.replace(settings, **small, **changes)
     mute = await Database.connect(quick)
     with tempfile.TemporaryDirectory(prefix="milpa-crew-") as folder:
         crew = Crew(quick, Path(folder), database, mute)
@@ -74,7 +103,12 @@ async def _hiring(settings: Settings, database: Database) -> AsyncIterator[Crew]
 async def _ledger(crew: Crew, tenant: UUID) -> AsyncIterator[None]:
     crew.tenant, crew.accepted = tenant, []
     yield
-    report = await check_ledger(crew.database, crew.accepted)
-    assert report.ok, report
-    for job_id in crew.accepted:
-        assert (await crew.job(job_id)).state.ended
+    assert await crew.unended() == []
+    report = await check_ledger(crew.mute, crew.accepted, ObjectStore(crew.settings))
+    report = msgspec.structs.replace(report, orphan_solvers=sum(1 for _ in solvers_of(*crew.dead)))
+    print(
+        f"    {len(crew.accepted)} jobs accepted, lost {report.lost}, terminal events missing "
+        f"{report.without_terminal_event}, doubled {report.several_terminal_events}, duplicate results "
+        f"{report.duplicate_results}, stuck {report.stuck}, untold {report.untold}, orphan solvers {report.orphan_solvers}"
+    )
+    assert report.ok, report.broken

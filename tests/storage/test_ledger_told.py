@@ -9,7 +9,7 @@ import pytest
 
 from milpa.settings import Settings
 from storage.ledger import LedgerReport, check_ledger
-from storage.objects import ObjectStore, object_key
+from storage.objects import ObjectStore
 from storage.schedule_rows import NewSchedule
 from storage.transaction import Database
 from storage.webhook_rows import Attempted, EndpointChanges, NewEndpoint
@@ -155,7 +155,7 @@ async def test_objects_without_a_row_are_orphans_once_they_are_old(
     objects = ObjectStore(Settings(object_store_url=tmp_path.as_uri()))
     job = await succeeded(database, tenant, files=["xlsx"])
     named = new_file((await claim(database, await submit(database, tenant))).ref).object_key
-    kept = object_key(tenant, job.id, 1, "deals.xlsx")
+    kept = f"{tenant}/{job.id}/1/deals.xlsx"
     for key in (kept, named):
         await objects.put(key, b"data")
     assert (await check_ledger(database, objects=objects)).orphan_objects == 0, "still young"

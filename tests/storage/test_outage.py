@@ -14,6 +14,8 @@ from deploy.local.folders import DataDir
 from deploy.local.servers import Servers
 from milpa.errors import TransientError
 from milpa.settings import Settings
+from storage.admission import ONE_AT_A_TIME
+from storage.ledger import check_ledger
 from storage.migrate import migrate
 from storage.transaction import Database
 from tests.storage.steps import add_tenant, break_off, look, new_job, submit
@@ -117,3 +119,30 @@ async def test_a_wrong_statement_is_not_an_outage(database: Database, tenant: UU
     with pytest.raises(DBAPIError):
         async with database.transaction(tenant) as tx:
             await tx.connection.execute(text("SELECT nonsense"))
+
+
+async def test_a_process_that_stalls_between_preparing_a_statement_and_running_it_loses_its_locks_after_a_lease(
+    settings: Settings,
+) -> None:
+    stalled = await Database.connect(replace(settings, lease_seconds=1.0))
+    other = await Database.connect(settings)
+    async with stalled._engine.connect() as connection:
+        await connection.execute(ONE_AT_A_TIME)
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        await driver.prepare("SELECT 1 + 1")
+        async with asyncio.timeout(30), other.fleet() as fleet:
+            await fleet.jobs.admit()
+        await connection.invalidate()
+    await stalled.close()
+    await other.close()
+
+
+async def test_the_ledger_may_take_longer_than_a_lease(settings: Settings, owner: asyncpg.Connection) -> None:
+    database = await Database.connect(replace(settings, lease_seconds=0.5))
+    async with owner.transaction():
+        await owner.execute("LOCK TABLE schedule_runs")
+        checking = asyncio.create_task(check_ledger(database))
+        await asyncio.sleep(1.5)
+    assert (await checking).ok
+    await database.close()

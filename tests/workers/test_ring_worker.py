@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 from arq.connections import ArqRedis
+from arq.utils import timestamp_ms
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
@@ -94,6 +95,17 @@ async def test_of_two_workers_one_takes_a_ring(desk: Desk, rings: ArqRedis) -> N
     for job in jobs:
         await desk.reaches(job, JobState.SUCCEEDED)
     assert {(await desk.now(job)).attempt for job in jobs} == {1}
+
+
+async def test_a_ring_from_a_clock_that_is_ahead_is_heard_at_once(
+    desk: Desk, rings: ArqRedis, worker: RingWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await desk.submit("answer")
+    with monkeypatch.context() as ahead:
+        ahead.setattr("storage.queue.timestamp_ms", lambda: timestamp_ms() + 600_000)
+        await Queue(rings).ring([ring_for(job)])
+    worker.wake()
+    await desk.reaches(job, JobState.SUCCEEDED)
 
 
 async def test_rings_wait_in_redis_while_every_slot_is_taken(desk: Desk, rings: ArqRedis, worker: RingWorker) -> None:

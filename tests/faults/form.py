@@ -1,0 +1,16 @@
+"""How long and how hard the faults are: a short form within `make test`, the full one by `make faults`."""
+
+import os
+import random
+
+FULL = os.environ.get("MILPA_FAULT_FORM", "short") == "full"
+
+SEED = int(os.environ.get("MILPA_FAULT_SEED") or random.SystemRandom().randrange(10**9))
+"""Of every random choice; `MILPA_FAULT_SEED=… make faults` makes the same choices again."""
+
+SAID = f"fault seed {SEED}, {'full' if FULL else 'short'} form"
+
+
+def times(short: int, full: int) -> int:
+    """Return how often to do something, by the form."""
+    return full if FULL else short

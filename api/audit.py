@@ -18,13 +18,13 @@ from api.principal import Permission
 from api.queries import described, read_query
 from api.services import services_of
 from api.trails import transaction_of
+from milpa.spreadsheets import defused
 from storage.audit_rows import ActorKind, AuditFilter, AuditRow
 
 CSV = "text/csv"
 _ZONED = msgspec.Meta(tz=True)
 _PIECE = 1000
 _COLUMNS = ("id", "at", "kind", "subject", "role", "action", "targets", "address", "request_id", "status")
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 class AuditQuery(PageQuery, frozen=True):
@@ -110,7 +110,7 @@ async def _table(request: AnyRequest, where: AuditFilter, before: tuple[datetime
 
 def _cells(row: AuditRow) -> Sequence[str]:
     values = (getattr(row, name) for name in _COLUMNS)
-    return [_plain(_text(value)) for value in values]
+    return [defused(_text(value)) for value in values]
 
 
 def _text(value: object) -> str:
@@ -123,11 +123,6 @@ def _text(value: object) -> str:
             return " ".join(value)
         case _:
             return str(value)
-
-
-def _plain(text: str) -> str:
-    """Keep a spreadsheet from taking the text for a formula."""
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
 def _csv(rows: Sequence[Sequence[str]]) -> bytes:

@@ -1,6 +1,8 @@
 import base64
 import hashlib
+import re
 from typing import Any
+from urllib.parse import unquote
 from uuid import UUID
 
 import httpx
@@ -165,3 +167,38 @@ async def test_files_are_made_of_succeeded_jobs_only(http: httpx.AsyncClient) ->
 async def test_formats_that_are_none_are_refused(http: httpx.AsyncClient, job: dict[str, Any]) -> None:
     for given in ({"formats": ["docx"]}, {"formats": []}, {}, {"formats": ["pdf"], "x": 1}):
         assert (await http.post(f"/v1/jobs/{job['id']}/files", json=given)).status_code == 422
+
+
+EVIL = [
+    "a\r\nX-Evil: 1\r\n\r\n<html>.pdf",
+    'x"; filename="evil.exe',
+    "x; filename*=UTF-8''evil.exe",
+    "\u202efdp.exe",
+    "..\\..\\windows\\win.ini",
+    "tab\tand \x7f.pdf",
+    "n" * 3000,
+    "数" * 300 + ".pdf",
+]
+
+
+@pytest.mark.parametrize("name", EVIL, ids=range(len(EVIL)))
+async def test_no_name_of_a_file_breaks_out_of_its_header(
+    http: httpx.AsyncClient, driver: JobDriver, stack: Any, name: str
+) -> None:
+    job = (await http.post(SUBMIT, json=body())).json()["id"]
+    claim = await driver.claim(job)
+    key = object_key(driver.tenant, UUID(job), 1, "a.pdf")
+    await ObjectStore(settings_of(stack)).put(key, b"x")
+    digest = hashlib.sha256(b"x").hexdigest()
+    file = NewFile(
+        name=name, format=FileFormat.PDF, media_type="application/pdf", size=1, sha256=digest, object_key=key
+    )
+    await driver.succeed(job, files=[file], claim=claim)
+    [listed] = (await http.get(f"/v1/jobs/{job}/files")).json()["items"]
+    fetched = await http.get((await http.get(listed["url"])).headers["location"])
+    assert fetched.content == b"x"
+    assert "x-evil" not in fetched.headers
+    plain, _, encoded = fetched.headers["content-disposition"].partition("; filename*=UTF-8''")
+    assert re.fullmatch(r'attachment; filename="[A-Za-z0-9_. -]*"', plain)
+    assert re.fullmatch(r"[A-Za-z0-9_.~%-]*", encoded)
+    assert unquote(encoded) == name

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import NamedTuple
 
+from milpa.spreadsheets import defused
 from solvers.report import Cell, Report
 from workers.renderers.text import clean, file_name, unique
 
 BYTE_ORDER_MARK = "\ufeff"
-FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # noqa: RUF001 (Excel takes the full-width ones too)
 EARLIEST_ZIP_TIME = (1980, 1, 1, 0, 0, 0)
 LONGEST_ENTRY_NAME = 80
 
@@ -66,13 +66,9 @@ def _csv(heading: Sequence[Cell], rows: Iterable[Sequence[Cell]]) -> bytes:
 def _plain(cell: Cell) -> str | int | float:
     """Return a cell as CSV holds it: true and false in lower case, nothing for what is missing or not a number."""
     if isinstance(cell, str):
-        return _defused(clean(cell))
+        return defused(clean(cell))
     if cell is None or cell != cell:  # noqa: PLR0124 (NaN is what differs from itself)
         return ""
     if isinstance(cell, bool):
         return "true" if cell else "false"
     return cell.isoformat() if isinstance(cell, date) else cell
-
-
-def _defused(text: str) -> str:
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text

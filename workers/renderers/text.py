@@ -10,6 +10,7 @@ _UNSHOWABLE = re.compile(
 )
 _SPACE = re.compile(r"[ \t\r\n\u2028\u2029]+")
 _NOT_IN_FILE_NAME = re.compile(r"[^a-z0-9]+")
+_DEVICE = re.compile("con|prn|aux|nul|(com|lpt)[0-9]")  # which Windows opens instead of a file, whatever the ending
 MAX_NAME_CHARACTERS = 60
 
 
@@ -28,7 +29,8 @@ def cut(text: str, limit: int) -> str:
 def file_name(text: str) -> str:
     """Return a name of lower-case ASCII letters, digits and hyphens that any file system takes."""
     ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    return _NOT_IN_FILE_NAME.sub("-", ascii_text)[:MAX_NAME_CHARACTERS].strip("-") or "unnamed"
+    name = _NOT_IN_FILE_NAME.sub("-", ascii_text)[:MAX_NAME_CHARACTERS].strip("-") or "unnamed"
+    return f"{name}-" if _DEVICE.fullmatch(name) else name
 
 
 def unique(names: list[str], *, longest: int) -> list[str]:

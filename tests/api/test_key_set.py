@@ -6,6 +6,8 @@ from typing import Any
 
 import jwt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from api import key_set
 from api.key_set import KeySet
@@ -144,3 +146,18 @@ async def test_a_key_of_another_algorithm_is_never_found(issuer: Issuer) -> None
     keys = KeySet(issuer.address)
     assert await keys.find("ES256", "first-RS256") is None
     assert isinstance(await keys.find("ES256", None), jwt.PyJWK)
+
+
+MEMBERS = ["kty", "alg", "use", "crv", "kid", "n", "e", "x", "y", "d", "k"]
+VALUES = st.one_of(
+    st.sampled_from(["RSA", "EC", "oct", "RS256", "ES256", "sig", "P-256", "AQAB", "", "=", "ü"]),
+    st.none() | st.integers() | st.floats() | st.booleans(),
+    st.lists(st.text(max_size=3), max_size=2),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
+
+
+@given(st.dictionaries(st.sampled_from(MEMBERS), VALUES))
+def test_no_published_key_however_odd_breaks_the_others(odd: dict[str, Any]) -> None:
+    for kty in ("RSA", "EC"):
+        assert key_set._usable({"crv": "P-256", **odd, "kty": kty}) is None

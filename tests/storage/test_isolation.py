@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import random
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -60,6 +61,16 @@ async def test_transactions_that_share_connections_see_their_own_tenant_only(nar
     ended = await asyncio.gather(*looks, return_exceptions=True)
     assert {type(one).__name__ for one in ended} == {"NoneType", "InterruptedError", "DBAPIError", "CancelledError"}
     assert seen == {tenant: {tenant, mine[tenant]} for tenant in tenants}
+    await assert_nothing_stays(narrow)
+
+
+async def assert_nothing_stays(database: Database) -> None:
+    """A connection that goes back has neither a tenant nor the fleet's role."""
+    async with AsyncExitStack() as stack:
+        for _ in range(database.settings.database_pool):
+            connection = await stack.enter_async_context(database._engine.connect())
+            left = await connection.execute(text("SELECT current_user, current_setting('milpa.tenant', true)"))
+            assert tuple(left.one()) in {("milpa_app", ""), ("milpa_app", None)}
 
 
 ENDS = ("well", "by error", "by SQL", "cancelled")

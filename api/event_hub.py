@@ -129,7 +129,8 @@ class EventHub:
                 grown = feed.grown.next_ring
                 if frames := feed.after(after):
                     after = feed.last_seq
-                    yield b"".join(frames)
+                    for piece in sse.pieces(frames):
+                        yield piece
                 elif feed.ended:
                     yield sse.frame("end", b'{"job_id":"%b"}' % str(job_id).encode())
                     return
@@ -178,7 +179,8 @@ class EventHub:
             events = await self._read_stream(tenant, position, kind, jobs)
             if events:
                 position = events[-1].position
-                yield b"".join(_streamed(event) for event in events)
+                for piece in sse.pieces(_streamed(event) for event in events):
+                    yield piece
                 quiet_since = time.monotonic()
             elif time.monotonic() - quiet_since >= sse.HEARTBEAT_SECONDS:
                 yield sse.HEARTBEAT

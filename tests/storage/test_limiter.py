@@ -146,3 +146,20 @@ async def test_redis_away_is_told_at_once_and_logged_once() -> None:
             await limiter.take([mine], 1)
         assert [line["event"] for line in logs] == ["limits_unavailable", "limits_available"]
         await redis.aclose()
+
+
+async def test_a_redis_that_hangs_is_away_and_mixes_up_no_answers() -> None:
+    with running_servers() as servers:
+        redis = Redis.from_url(servers.redis.url)
+        limiter, mine, wide = Limiter(redis), budget(10), budget(1000)
+        await limiter.take([mine], 1)
+        [process] = [process for part, process in servers._running if part.name == "Redis"]
+        process.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(TransientError, match="limits"):
+                await limiter.take([mine], 3)
+        finally:
+            process.send_signal(signal.SIGCONT)
+        assert (await limiter.take([wide], 1)).standings[0].left == 999
+        assert (await limiter.take([mine], 0)).standings[0].left in {6, 9}  # Redis may have heard it before it hung
+        await redis.aclose()

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import socket
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -14,13 +13,19 @@ import pytest
 from litestar import Request, get, post
 from litestar.datastructures import State
 from litestar.response import Stream
+from sqlalchemy import text
 
 from api.answer_headers import ALWAYS
 from api.main import create_app
 from api.principal import Permission
+from deploy.local.servers import Servers
 from deploy.serve import server_config
 from milpa.settings import Settings
-from tests.api.conftest import serving
+from tests.api.conftest import client, running, serving
+from tests.api.deals import SUBMIT, body
+from tests.api.jobs import JobDriver
+from tests.support.stack import settings_of
+from tests.support.waiting import until
 
 HASTY = Settings(
     head_seconds=0.6,
@@ -224,25 +229,63 @@ async def test_an_upgrade_to_websockets_is_not_taken() -> None:
         assert not (await all_of(reader)).startswith(b"HTTP/1.1 101 ")
 
 
-def silent_reader(port: int) -> socket.socket:
-    """Ask for the flood, and read nothing of it."""
+def silent_reader(port: int, asked: bytes) -> socket.socket:
+    """Ask, and read nothing of the answer."""
     reader = socket.socket()
     reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     reader.connect(("127.0.0.1", port))
-    reader.sendall(b"GET /flood HTTP/1.1\r\nHost: milpa.test\r\n\r\n")
+    reader.sendall(asked)
     return reader
 
 
 async def test_who_does_not_read_costs_no_memory_and_is_cut_off() -> None:
     async with serving_with(HASTY) as (port, state):
         before = psutil.Process().memory_info().rss
-        with silent_reader(port):
+        with silent_reader(port, b"GET /flood HTTP/1.1\r\nHost: milpa.test\r\n\r\n"):
             await asyncio.sleep(0.5)
             sent = state.sent
             await asyncio.sleep(0.2)
             assert state.sent == sent < 20_000_000  # what the sockets' buffers hold, and no more
             assert psutil.Process().memory_info().rss - before < 50_000_000
-            deadline = time.monotonic() + 30
-            while not state.get("ended"):
-                assert time.monotonic() < deadline
-                await asyncio.sleep(0.05)
+
+            async def cut_off() -> bool:
+                return bool(state.get("ended"))
+
+            await until(cut_off)
+
+
+async def test_silent_listeners_of_a_long_log_share_it_and_are_cut_off(
+    stack: Servers, key: str, driver: JobDriver
+) -> None:
+    """Twenty who follow ten megabytes of events and read none cost about one log, not twenty, and lose their place."""
+    settings = msgspec.structs.replace(settings_of(stack), stalled_seconds=1.0)
+    async with running(create_app(settings)) as app:
+        async with client(app, key) as http:
+            job = (await http.post(SUBMIT, json=body())).json()["id"]
+        async with driver.database.transaction(driver.tenant) as transaction:
+            await transaction.connection.execute(
+                text(
+                    "INSERT INTO job_events (tenant_id, job_id, seq, type, data)"
+                    " SELECT :tenant, :job, number, 'phase', jsonb_build_object('note', repeat('x', 1000))"
+                    " FROM generate_series(2, 10000) AS number"
+                ),
+                {"tenant": driver.tenant, "job": job},
+            )
+        async with serving(server_config(app, settings)) as address:
+            port = int(address.rpartition(":")[2])
+            hub = app.state.services.hub
+            before = psutil.Process().memory_info().rss
+            asked = f"GET /v1/jobs/{job}/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nAuthorization: Bearer {key}"
+            silent = [silent_reader(port, f"{asked}\r\n\r\n".encode()) for _ in range(20)]
+
+            async def all_follow() -> bool:
+                return bool(hub.streams == 20)
+
+            async def none_follows() -> bool:
+                return bool(hub.streams == 0)
+
+            await until(all_follow)
+            await until(none_follows)
+            assert psutil.Process().memory_info().rss - before < 150_000_000
+            for reader in silent:
+                reader.close()

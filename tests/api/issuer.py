@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
@@ -11,6 +12,12 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 _ALGORITHMS = {"RS": jwt.algorithms.RSAAlgorithm, "ES": jwt.algorithms.ECAlgorithm}
+
+
+@cache
+def _keys(_name: str) -> tuple[rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey]:
+    """Make the keys of that name, once for all issuers: it takes its time."""
+    return rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP256R1())
 
 
 class Issuer:
@@ -40,7 +47,7 @@ class Issuer:
                 """Say nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._serving = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._serving = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self.address = f"http://127.0.0.1:{self._server.server_address[1]}/keys"
 
     def publish(self, *names: str, **changes: Any) -> None:
@@ -59,8 +66,7 @@ class Issuer:
 
     def _public(self, name: str) -> list[dict[str, Any]]:
         if name not in self.rsa:
-            self.rsa[name] = rsa.generate_private_key(65537, 2048)
-            self.ec[name] = ec.generate_private_key(ec.SECP256R1())
+            self.rsa[name], self.ec[name] = _keys(name)
         halves = {"RS256": self.rsa[name].public_key(), "ES256": self.ec[name].public_key()}
         return [
             {**json.loads(_ALGORITHMS[algorithm[:2]].to_jwk(key)), "kid": f"{name}-{algorithm}", "use": "sig"}

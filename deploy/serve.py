@@ -1,6 +1,7 @@
 """The API as a process: `milpa api`, and the API part of `milpa up`."""
 
 import argparse
+import gc
 import socket
 from ipaddress import ip_network
 
@@ -25,13 +26,28 @@ def serve(settings: Settings, listening: socket.socket | None = None) -> None:
     server.run(sockets=[listening] if listening else None)
 
 
+_COLLECT_AFTER = 100_000, 20, 20
+"""Allocations before the youngest are walked, and how many walks of one generation come before one of the next."""
+
+
 class _Server(uvicorn.Server):
     """Says when it serves: of several on one socket, asking the socket tells nothing about this one."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            _collect_rarely()
             say_ready()
+
+
+def _collect_rarely() -> None:
+    """Leave what is there for good to itself, and walk what comes more rarely.
+
+    With thousands of streams open a full walk of Python's garbage collector stops all of them for half a second.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECT_AFTER)
 
 
 def server_config(app: Litestar, settings: Settings) -> uvicorn.Config:

@@ -17,6 +17,7 @@ from uuid import UUID
 
 import msgspec
 import psutil
+import uvloop
 from redis.asyncio import Redis
 
 from milpa.jobs import EventType, JobProgress, JobState, Outcome, new_id
@@ -72,7 +73,7 @@ def main(streams: int = STREAMS) -> None:
         settings = settings_of(servers)
         asyncio.run(migrate(settings))
         with listening() as shared, api_process(settings, shared) as api:
-            asyncio.run(_measure(settings, address_of(shared), psutil.Process(api.pid), streams))
+            uvloop.run(_measure(settings, address_of(shared), psutil.Process(api.pid), streams))
 
 
 async def _measure(settings: Settings, address: str, process: psutil.Process, streams: int) -> None:

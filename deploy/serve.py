@@ -17,6 +17,8 @@ from milpa.settings import Settings
 
 DRAIN_SECONDS = 5
 """How long requests may take to finish once the process was asked to end; streams are cut then and resume elsewhere."""
+_COLLECT_AFTER = 100_000, 20, 20
+"""Allocations before the youngest are walked, and how many walks of one generation come before one of the next."""
 
 
 def serve(settings: Settings, listening: socket.socket | None = None) -> None:
@@ -24,10 +26,6 @@ def serve(settings: Settings, listening: socket.socket | None = None) -> None:
     configure(settings.log_level, json=settings.log_format == "json")
     server = _Server(server_config(create_app(settings), settings))
     server.run(sockets=[listening] if listening else None)
-
-
-_COLLECT_AFTER = 100_000, 20, 20
-"""Allocations before the youngest are walked, and how many walks of one generation come before one of the next."""
 
 
 class _Server(uvicorn.Server):

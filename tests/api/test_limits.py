@@ -255,8 +255,9 @@ async def test_open_jobs_of_a_tenant_are_counted_exactly(stack: Servers, key: st
         assert (await http.post(SUBMIT, json=body())).status_code == 202
 
 
-async def test_files_a_day(limited: httpx.AsyncClient, driver: JobDriver) -> None:
-    job = (await limited.post(SUBMIT, json=body())).json()["id"]
+async def with_a_file(http: httpx.AsyncClient, driver: JobDriver) -> str:
+    """Make a job that ends with a file; return where the file is."""
+    job = (await http.post(SUBMIT, json=body())).json()["id"]
     file = NewFile(
         name="a.pdf",
         format=FileFormat.PDF,
@@ -266,8 +267,12 @@ async def test_files_a_day(limited: httpx.AsyncClient, driver: JobDriver) -> Non
         object_key=f"{driver.tenant}/{job}/1/a.pdf",
     )
     await driver.succeed(job, files=[file])
-    path = f"/v1/jobs/{job}/files/a.pdf"
-    assert (await limited.get(f"/v1/jobs/{job}/files/none.pdf")).status_code == 404  # which takes nothing
+    return f"/v1/jobs/{job}/files/a.pdf"
+
+
+async def test_files_a_day(limited: httpx.AsyncClient, driver: JobDriver) -> None:
+    path = await with_a_file(limited, driver)
+    assert (await limited.get(f"{path}.none")).status_code == 404  # which takes nothing
     answer = await limited.get(path)
     assert (answer.status_code, answer.headers["ratelimit-policy"]) == (302, f'"downloads";q=2;w={DAY}')
     assert answer.headers["ratelimit"].startswith('"downloads";r=1;t=')
@@ -432,6 +437,7 @@ async def test_with_redis_away_jobs_are_refused_and_reads_are_not() -> None:
                 key = (await fleet.tenants.create_key(tenant.id, "test", Role.ADMIN)).secret
             async with client(app, key) as http, client(free, key) as unlimited:
                 job = (await http.post(SUBMIT, json=body())).json()["id"]
+                file = await with_a_file(http, JobDriver(database_of(app), tenant.id))
                 with capture_logs() as logs:
                     async with away(servers, "Redis", signal.SIGKILL):
                         for _ in range(3):
@@ -439,6 +445,10 @@ async def test_with_redis_away_jobs_are_refused_and_reads_are_not() -> None:
                             assert (answer.status_code, answer.json()["type"]) == (503, "/problems/limits-unavailable")
                             assert int(answer.headers["retry-after"]) > 0
                         assert (await http.get(f"/v1/jobs/{job}")).status_code == 200
+                        for _ in range(3):  # more than the limits would let through
+                            assert (await http.get(file)).status_code == 302
+                            stream = await http.get(file.replace("/files/a.pdf", "/events"), headers=_STREAM)
+                            assert stream.text.endswith("\n\n")
                         me = (await http.get("/v1/me")).json()
                         assert {quota["left"] for quota in me["quotas"] if quota["name"] != "open-jobs"} == {None}
                         assert (await unlimited.post(SUBMIT, json=body())).status_code == 202
@@ -449,7 +459,7 @@ async def test_with_redis_away_jobs_are_refused_and_reads_are_not() -> None:
                     return (await http.post(SUBMIT, json=body())).status_code == 202
 
                 await until(back)
-                assert len((await http.get("/v1/jobs")).json()["items"]) == 3
+                assert len((await http.get("/v1/jobs")).json()["items"]) == 4
 
 
 def database_of(app: Litestar) -> Database:

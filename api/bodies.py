@@ -24,6 +24,9 @@ _HEAVY = asyncio.Semaphore(1)
 """One large body is decoded at a time: it takes many times its own size, and decoding holds the interpreter anyway."""
 _LENGTH_DIGITS = 15
 _GZIP = 16 + zlib.MAX_WBITS
+_PIECE_BYTES = 65_536
+_MOST_MEMBERS = 1000
+"""Of one gzip; millions of empty ones would cost far more than a full body."""
 _ZSTD_WINDOW = 2**23
 """The largest window a zstd content coding may ask for (RFC 9659), in bytes."""
 
@@ -104,12 +107,22 @@ def _unzstd(packed: bytes, most: int) -> bytes:
 
 
 def _gunzip(packed: bytes, most: int) -> bytes:
-    """Unpack one gzip member: millions of empty ones would cost far more than a full body."""
-    unpacker = zlib.decompressobj(wbits=_GZIP)
-    body = unpacker.decompress(packed, most)
-    if len(body) < most and (not unpacker.eof or unpacker.unused_data):
+    """Unpack the members of a gzip one after the other, piece by piece: what is left behind one is copied each time."""
+    body, members, unpacker = bytearray(), 1, zlib.decompressobj(wbits=_GZIP)
+    for start in range(0, len(packed), _PIECE_BYTES):
+        rest = packed[start : start + _PIECE_BYTES]
+        while rest:
+            if unpacker.eof:
+                members, unpacker = members + 1, zlib.decompressobj(wbits=_GZIP)
+            if members > _MOST_MEMBERS:
+                raise EOFError
+            body += unpacker.decompress(rest, most - len(body))
+            if len(body) >= most:
+                return bytes(body)
+            rest = unpacker.unused_data
+    if not unpacker.eof:
         raise EOFError
-    return body
+    return bytes(body)
 
 
 async def decode_asked(body: bytes, type_: type[T], settings: Settings) -> T:

@@ -44,6 +44,8 @@ BOMBS = {
     "gzip in gzip": ("gzip", lambda: gzip.compress(gzip_bomb(200_000_000)), None),
     "empty gzip members": ("gzip", lambda: gzip.compress(b"") * 40_000, 400),
     "small gzip members": ("gzip", lambda: WHOLE * 40_000, 400),
+    "gzip in some members": ("gzip", lambda: WHOLE * 1000, None),
+    "large gzip members": ("gzip", lambda: gzip_bomb(10_000_000) * 50, 413),
     "padding after gzip": ("gzip", lambda: WHOLE + b"\0" * 900_000, 400),
     "empty zstd frames": ("zstd", lambda: ZSTD_FRAME * 100_000, None),
     "skippable zstd frames": ("zstd", lambda: b"\x50\x2a\x4d\x18\x00\x00\x00\x00" * 100_000, None),

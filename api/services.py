@@ -35,6 +35,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     audit: AuditBuffer
     cursors: Signer
     file_links: Signer
+    export_links: Signer
     limiter: Limiter
     stream_places: StreamPlaces
     tenant_settings: TenantSettings
@@ -72,6 +73,7 @@ async def run_services(app: Litestar) -> AsyncIterator[None]:
             audit=audit,
             cursors=Signer(signing_key, "cursor"),
             file_links=Signer(signing_key, "file link"),
+            export_links=Signer(signing_key, "export link"),
             limiter=limiter,
             stream_places=stream_places,
             tenant_settings=TenantSettings(database, settings),

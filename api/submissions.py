@@ -16,8 +16,9 @@ from milpa.jobs import FileFormat, JobOptions, Priority
 from milpa.settings import Settings
 from solvers.decode import MAX_CONTAINERS, Decoded, convert
 from solvers.issues import Issue, has_errors, pointer
+from solvers.persons import persons_in
 from solvers.registry import AnyKind
-from storage.rows import Idempotency, NewJob
+from storage.rows import Idempotency, NewJob, Subject
 
 LINE_LENGTH = 200
 Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")]
@@ -151,6 +152,7 @@ def _new_job(kind: AnyKind, request: Any, warnings: list[Issue]) -> NewJob:
         webhook_url=request.webhook_url,
         warnings=[msgspec.to_builtins(issue) for issue in warnings],
         reuse=request.reuse,
+        subjects=[Subject(person.kind, person.id) for person in persons_in(kind.subjects, request.problem)],
     )
 
 

@@ -17,6 +17,7 @@ from milpa.errors import TransientError
 from storage.audit import Trail
 from storage.audit_buffer import AuditBuffer
 from storage.audit_rows import Actor, ActorKind
+from storage.rows import Subject
 from storage.transaction import Transaction
 
 Connection = ASGIConnection[Any, Any, Any, Any]
@@ -66,6 +67,12 @@ def transaction_of(request: Connection) -> AbstractAsyncContextManager[Transacti
 def note_made(request: Connection, id_: UUID) -> None:
     """Name what the request has made in its row of the audit; to be called inside its transaction."""
     _trail_of(request).targets.append(str(id_))
+
+
+def note_person(request: Connection, subject: Subject) -> None:
+    """Name a person in the request's row of the audit: by a keyed hash, for the audit outlives an erasure."""
+    name = services_of(request).database.pseudonym(subject)
+    _trail_of(request).targets.append(f"{subject.kind}:{name}")
 
 
 def _trail_of(request: Connection) -> Trail:

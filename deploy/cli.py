@@ -13,7 +13,7 @@ import click
 from deploy.terminal.api_keys import keys
 from deploy.terminal.commands import COMMANDS
 from deploy.terminal.console import complain, console, print_json
-from deploy.terminal.privacy import rotate_keys
+from deploy.terminal.privacy import erase_tenant, rotate_keys
 from deploy.terminal.questions import QUESTIONS
 from deploy.terminal.queue import queue
 from deploy.terminal.webhooks import webhooks
@@ -139,5 +139,5 @@ def check(as_json: bool) -> None:
         sys.exit(BROKEN)
 
 
-for command in (*COMMANDS, *QUESTIONS, queue, webhooks, keys, rotate_keys):
+for command in (*COMMANDS, *QUESTIONS, queue, webhooks, keys, rotate_keys, erase_tenant):
     cli.add_command(command)

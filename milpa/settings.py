@@ -151,6 +151,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """How long payloads, files and the log of webhooks are kept after their end; a job's row stays with its figures."""
     audit_retention_days: float = 365.0
     """How long rows of the audit are kept; at least one day."""
+    export_days: float = 7.0
+    """How long an export can be fetched."""
 
     # Webhooks
     webhook_retry_seconds: tuple[float, ...] = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)

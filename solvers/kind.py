@@ -10,6 +10,7 @@ import msgspec
 
 from solvers.issues import Issue
 from solvers.limits import SolveLimits
+from solvers.persons import SubjectField
 from solvers.progress import Progress
 from solvers.report import Report, Unit
 from solvers.result import SolveResult, Violation
@@ -96,7 +97,7 @@ class JobKind(msgspec.Struct, Generic[P, S], frozen=True, kw_only=True, dict=Tru
     package: `__name__` of the kind's folder; `model.py` and `verify.py` there are imported when a solve starts, never
     before. sense_of: the sense of one problem, where the problem decides it. main_table: the field of the problem whose
     rows people keep in spreadsheets, or None. why_not, frontier: what can be asked of an answer beside what-if and
-    compare, which every kind has.
+    compare, which every kind has. subjects: where a problem names persons.
     """
 
     name: str
@@ -114,6 +115,7 @@ class JobKind(msgspec.Struct, Generic[P, S], frozen=True, kw_only=True, dict=Tru
     sense_of: Callable[[P], Sense] | None = None
     why_not: WhyNot[P, Any] | None = None
     frontier: tuple[SweptField[P], ...] = ()
+    subjects: tuple[SubjectField, ...] = ()
 
     @cached_property
     def solve(self) -> Solve:

@@ -91,6 +91,7 @@ _PRUNE_WORKERS = text("DELETE FROM workers WHERE seen_at < now() - interval '1 d
 _UNNAMED = text("""
 SELECT key FROM unnest(CAST(:keys AS text[])) AS object (key)
 WHERE NOT EXISTS (SELECT FROM files WHERE object_key = key)
+    AND NOT EXISTS (SELECT FROM exports WHERE object_key = key)
 """)
 
 _QUEUES = text("""
@@ -172,7 +173,7 @@ class FleetStore:
         return read(await self._session.one(_PRUNE, age=retention_days * _DAY_SECONDS), Pruned)
 
     async def unnamed(self, keys: Sequence[str]) -> list[str]:
-        """Return those object keys that no file row names."""
+        """Return those object keys that no row of files or exports names."""
         return [row["key"] for row in await self._session.all(_UNNAMED, keys=list(keys))]
 
     async def queues(self) -> list[QueueRow]:

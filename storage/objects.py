@@ -1,8 +1,8 @@
 """Files in object storage through obstore: a local folder, S3, GCS, Azure or memory."""
 
 import secrets
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 _RETRIES: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=10)}
 
 
+_PIECE_BYTES = 8_000_000
+"""Of an object written piece by piece: what is held before it is sent."""
+
+
 class ObjectInfo(NamedTuple):
     """One stored object. size: bytes; age: since it was written."""
 
@@ -33,6 +37,11 @@ class ObjectInfo(NamedTuple):
 def object_key(tenant_id: UUID, job_id: UUID, attempt: int | str, name: str) -> str:
     """Return a fresh write-once key for a file made by this attempt. Who knows all ids still can't guess it."""
     return f"{tenant_id}/{job_id}/{attempt}/{secrets.token_hex(16)}/{name}"
+
+
+def export_key(tenant_id: UUID, export_id: UUID) -> str:
+    """Return a write-once key for an attempt at an export, which nobody guesses."""
+    return f"{tenant_id}/exports/{export_id}/{secrets.token_hex(16)}.zip"
 
 
 class ObjectStore:
@@ -50,6 +59,17 @@ class ObjectStore:
                 await obstore.put_async(self._store, key, data, mode="create")
             except AlreadyExistsError:
                 raise FatalError("object_exists", "A stored file would have been written over.") from None
+
+    @asynccontextmanager
+    async def writer(self, key: str) -> AsyncIterator[Callable[[bytes], Awaitable[None]]]:
+        """Write an object piece by piece, of whatever size; it is there once this ends."""
+        with _told_apart():
+            async with obstore.open_writer_async(self._store, key, buffer_size=_PIECE_BYTES) as file:
+
+                async def write(piece: bytes) -> None:
+                    await file.write(piece)
+
+                yield write
 
     async def get(self, key: str) -> bytes:
         """Return an object whole. FileNotFoundError: there is none."""

@@ -1,6 +1,7 @@
 """The doorbell: ARQ's queues in Redis carry ids and dispatch numbers, nothing else."""
 
-from collections.abc import AsyncIterator, Sequence
+import re
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -14,6 +15,8 @@ from redis.exceptions import RedisError
 from milpa.errors import TransientError
 from milpa.jobs import Priority
 from storage.rows import Ring
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 def queue_name(priority: Priority) -> str:
@@ -74,6 +77,24 @@ class Queue:
             answers = await pipe.execute()
         held = zip(answers[0::2], answers[1::2], strict=True)
         return [ring for ring, (score, exists) in zip(rings, held, strict=True) if score is None or not exists]
+
+    async def forget(self, ids: Collection[str]) -> int:
+        """Remove whatever names one of these tenants or jobs; returns how many keys and rings. It looks at every key.
+
+        TransientError: Redis is away.
+        """
+        known = frozenset(ids)
+        async with _redis_needed():
+            keys = [key async for key in self._redis.scan_iter(count=1000) if _names(key, known)]
+            removed = sum([await self._redis.delete(key) for key in keys])
+            for priority in Priority:
+                rings = [ring for ring in await self._redis.zrange(queue_name(priority), 0, -1) if _names(ring, known)]
+                removed += await self._redis.zrem(queue_name(priority), *rings) if rings else 0
+        return int(removed)
+
+
+def _names(key: bytes, ids: Collection[str]) -> bool:
+    return any(found in ids for found in _UUID.findall(key.decode(errors="replace")))
 
 
 def _ring_id(ring: Ring) -> str:

@@ -10,6 +10,8 @@ from sqlalchemy import Column, ColumnElement, Table, and_, bindparam, func, sele
 from sqlalchemy.engine import RowMapping
 
 from storage import tables
+from storage.exports import export_context
+from storage.privacy_tables import exports
 from storage.schedules import schedule_context
 from storage.session import Session, payload_context
 from storage.webhook_tables import webhook_secrets
@@ -33,6 +35,7 @@ _SECRETS, _SCHEDULES, _PAYLOADS = webhook_secrets.c, tables.schedules.c, tables.
 PLACES = (
     _Place(webhook_secrets, [_SECRETS.id], _SECRETS.secret, secret_context),
     _Place(tables.schedules, [_SCHEDULES.id], _SCHEDULES.jobs, schedule_context),
+    _Place(exports, [exports.c.id], exports.c.subject, export_context),
     _Place(tables.payloads, [_PAYLOADS.job_id, _PAYLOADS.name], _PAYLOADS.data, payload_context),
 )
 """Everything that is sealed."""

@@ -32,12 +32,19 @@ class Idempotency(msgspec.Struct, frozen=True):
     body_hash: bytes
 
 
+class Subject(msgspec.Struct, frozen=True):
+    """A person in a tenant's data: of what kind, such as `student`, and with which id."""
+
+    kind: str
+    id: str
+
+
 class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     """A job to submit. `input` is the problem as the worker shall read it: opaque bytes here.
 
     run_at: not before this time; the job waits as `scheduled`. reuse: answer with an earlier result of the same tenant,
     kind, version, options and input where there is one. question: what was asked of the parent job, where a job answers
-    such a question: opaque bytes too.
+    such a question: opaque bytes too. subjects: the persons that the problem names; persons_of: those of another job.
     """
 
     kind: str
@@ -55,6 +62,8 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     run_at: datetime | None = None
     reuse: bool = False
     idempotency: Idempotency | None = None
+    subjects: Sequence[Subject] = ()
+    persons_of: UUID | None = None
 
 
 class JobRow(msgspec.Struct, frozen=True, kw_only=True):

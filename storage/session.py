@@ -56,6 +56,7 @@ class Session:
         self.seal = seal
         self.hash_key = hash_key
         self.outbox = Outbox()
+        self.asked_by: str | None = None  # the subject of the request that this is for
         self.permit: Permit | None = None
 
     async def all(self, statement: Executable, **values: Any) -> Sequence[RowMapping]:
@@ -84,10 +85,15 @@ class Session:
 
     def digest(self, purpose: str, *parts: bytes) -> bytes:
         """Return a keyed hash (HMAC-SHA256) of the parts: equal for equal content, and tells nothing of it."""
-        keyed = hmac.new(self.hash_key, purpose.encode() + b"\0", hashlib.sha256)
-        for part in parts:
-            keyed.update(part)
-        return keyed.digest()
+        return digest(purpose, self.hash_key, *parts)
+
+
+def digest(purpose: str, key: bytes, *parts: bytes) -> bytes:
+    """Return HMAC-SHA256 of the parts, for one purpose."""
+    keyed = hmac.new(key, purpose.encode() + b"\0", hashlib.sha256)
+    for part in parts:
+        keyed.update(part)
+    return keyed.digest()
 
 
 def read(row: RowMapping, type_: type[T]) -> T:

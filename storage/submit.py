@@ -12,8 +12,9 @@ from milpa.jobs import JobState, new_id
 from storage.files import FileStore
 from storage.idempotency import conflict, taken
 from storage.job_reader import JobReader
-from storage.rows import Idempotency, JobRow, NewJob, PayloadName, Submitted, SubmittedBatch
+from storage.rows import Idempotency, JobRow, NewJob, PayloadName, Subject, Submitted, SubmittedBatch
 from storage.session import Permit, payload_context, read_job, to_json
+from storage.subjects import USER, columns_of
 
 _SUBMIT = text("""
 WITH job AS (
@@ -34,8 +35,18 @@ WITH job AS (
 ), told AS (
     INSERT INTO job_events (tenant_id, job_id, seq, type)
     SELECT tenant_id, id, last_seq, 'queued' FROM job WHERE state = 'queued'
+), named AS (
+    INSERT INTO job_subjects (tenant_id, job_id, kind, digest)
+    SELECT tenant_id, id, person.kind, digest
+    FROM job, unnest(CAST(:subject_kinds AS text[]), CAST(:digests AS bytea[])) AS person (kind, digest)
 )
 SELECT * FROM job
+""")
+
+_NAME_SAME = text("""
+INSERT INTO job_subjects (tenant_id, job_id, kind, digest)
+SELECT tenant_id, :job, kind, digest FROM job_subjects WHERE job_id = :other
+ON CONFLICT DO NOTHING
 """)
 
 _INSERT_BATCH = text(
@@ -174,6 +185,7 @@ class Submission(JobReader):
     async def _make(self, job_id: UUID, new: NewJob, batch_id: UUID | None = None) -> JobRow:
         values = await self._values(job_id, new, batch_id)
         job = read_job(await self._session.one(_SUBMIT, **values))
+        await self._name_same(job_id, new)
         if new.reuse and (original := await self._session.first(_REUSABLE, input_hash=job.input_hash)):
             job = await self._reuse(job_id, original["id"])
         self._tell(job_id, job.last_seq)
@@ -188,7 +200,12 @@ class Submission(JobReader):
             if new.reuse:
                 await self._make(job_id, new, batch_id)
             else:
+                await self._name_same(job_id, new)
                 self._tell(job_id, 1)
+
+    async def _name_same(self, job_id: UUID, new: NewJob) -> None:
+        if new.persons_of is not None:
+            await self._session.run(_NAME_SAME, job=job_id, other=new.persons_of)
 
     def _tell(self, job_id: UUID, seq: int) -> None:
         self._session.outbox.event(self._tenant, job_id, seq)
@@ -213,7 +230,11 @@ class Submission(JobReader):
             "run_at": new.run_at,
             "input": await self._seal_payload(job_id, "input", new.input),
             "question": new.question and await self._seal_payload(job_id, "question", new.question),
+            **columns_of(self._session, [*new.subjects, *self._asker()]),
         }
+
+    def _asker(self) -> Sequence[Subject]:
+        return [Subject(USER, self._session.asked_by)] if self._session.asked_by else []
 
     async def _seal_payload(self, job_id: UUID, name: PayloadName, data: bytes) -> bytes:
         return await self._session.seal.seal_async(data, payload_context(self._tenant, job_id, name))
@@ -257,4 +278,5 @@ def _same(job: JobRow, problem: bytes, question: bytes | None) -> NewJob:
         webhook_url=job.webhook_url,
         parent_id=job.parent_id,
         question=question,
+        persons_of=job.id,
     )

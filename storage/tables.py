@@ -19,10 +19,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from storage import audit_tables, webhook_tables
+from storage import audit_tables, privacy_tables, webhook_tables
 from storage.columns import EMPTY_LIST, EMPTY_OBJECT, EMPTY_TEXTS, ZERO, count, metadata, now, of_job, tenant, time
 
-__all__ = ["audit_tables", "metadata", "webhook_tables"]  # imported so that the metadata is whole
+__all__ = ["audit_tables", "metadata", "privacy_tables", "webhook_tables"]  # imported so that the metadata is whole
 
 _WAITING = text("state = 'queued' AND rung_at IS NULL")
 _OUTSTANDING = text("rung_at IS NOT NULL AND state IN ('queued', 'running')")

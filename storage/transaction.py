@@ -20,15 +20,19 @@ from storage.audit import AuditLog, FleetAudit, Trail
 from storage.batches import BatchStore
 from storage.deliveries import DeliveryStore, DueDeliveries
 from storage.events import EventLog
+from storage.everything import Everything
+from storage.exports import DueExports, ExportStore
 from storage.files import FileStore
 from storage.fleet import FleetStore
 from storage.jobs import JobStore
 from storage.outage import told_apart
 from storage.resealing import Resealing
+from storage.rows import Subject
 from storage.schedules import DueSchedules, ScheduleStore
 from storage.seal import Seal
-from storage.session import Outbox, Session
+from storage.session import Outbox, Session, digest
 from storage.signals import ADMIT, CONTROL, DELIVER, EVENTS, Signals
+from storage.subjects import SubjectStore
 from storage.tenants import TenantStore
 from storage.webhooks import WebhookStore
 from storage.workers import WorkerStore
@@ -69,6 +73,9 @@ class Transaction:
         self.audit = AuditLog(session, tenant)
         self.api_keys = ApiKeyStore(session, tenant)
         self.resealing = Resealing(session, tenant)
+        self.subjects = SubjectStore(session, tenant)
+        self.exports = ExportStore(session, tenant)
+        self.everything = Everything(session)
 
 
 class FleetTransaction:
@@ -82,6 +89,7 @@ class FleetTransaction:
         self.deliveries = DueDeliveries(session)
         self.schedules = DueSchedules(session)
         self.audit = FleetAudit(session)
+        self.exports = DueExports(session)
 
 
 class Database:
@@ -139,6 +147,7 @@ class Database:
         TransientError (`database_unavailable`): PostgreSQL is away; whether a commit in flight was kept is unknown.
         """
         async with self._session(_BIND_TENANT, tenant=str(tenant)) as session:
+            session.asked_by = trail.actor.subject if trail else None
             transaction = Transaction(session, tenant)
             yield transaction
             written = trail and not trail.kept and await transaction.audit.keep_if_written(trail)
@@ -199,6 +208,10 @@ class Database:
             self._waiting()
         if outbox.deliveries and self._deliveries is not None:
             self._deliveries()
+
+    def pseudonym(self, subject: Subject) -> str:
+        """Return what a person is called where the id must not stand: always the same, and nobody's without our key."""
+        return digest("subject", self._hash_key, subject.kind.encode(), b"\0", subject.id.encode()).hex()[:32]
 
     async def ping(self) -> None:
         """Ask PostgreSQL for a sign of life. TransientError: none."""

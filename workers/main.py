@@ -26,6 +26,7 @@ from storage.transaction import Database
 from workers.compute_pool import ComputePool
 from workers.context import WorkerContext
 from workers.deliver_webhook import Deliverer
+from workers.export import Exporter
 from workers.nightly import Nightly
 from workers.ring_worker import RingWorker
 from workers.sweep import Sweeper
@@ -50,8 +51,9 @@ async def serve(settings: Settings, *, kinds: str = "solvers.kinds") -> None:
             asyncio.get_running_loop().add_signal_handler(number, _drain, context, workers)
         sweeper = Sweeper(settings, context.database, context.objects, context.dispatcher)
         nightly = Nightly(settings, context.database)
+        exporter = Exporter(settings, context.database, context.objects, kinds=kinds)
         deliverer = Deliverer(settings, context.database)
-        upkeep = (_stay_registered(context), sweeper.run(), nightly.run(), deliverer.run())
+        upkeep = (_stay_registered(context), sweeper.run(), nightly.run(), deliverer.run(), exporter.run())
         background = [asyncio.create_task(task) for task in upkeep]
         try:
             await asyncio.gather(*(worker.serve(context.draining) for worker in workers))

@@ -81,6 +81,10 @@ class Sweeper:
             async with self._database.fleet() as fleet:
                 if not await fleet.deliveries.prune(self._settings.retention_days):
                     break
+        async with self._database.fleet() as fleet:
+            expired = await fleet.exports.expire()
+            await fleet.exports.prune(self._settings.retention_days)
+        await self._objects.delete(expired)
         while True:
             async with self._database.fleet() as fleet:
                 if not await fleet.audit.prune(self._settings.audit_retention_days):

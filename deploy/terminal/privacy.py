@@ -1,4 +1,4 @@
-"""`milpa rotate-keys`: what an operator does for the privacy of the data."""
+"""`milpa rotate-keys` and `milpa erase-tenant`: what an operator does for the privacy of the data."""
 
 from typing import TYPE_CHECKING
 
@@ -64,3 +64,23 @@ def _say_forgotten(ring: "Ring") -> None:
 
 def _setting(ring: "Ring") -> str:
     return f"Set MILPA_SEAL_KEYS to its first key alone, {ring.ids[0]}, and start every API and worker again."
+
+
+@click.command("erase-tenant")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do it: nothing brings the data back.")
+def erase_tenant(name: str, *, yes: bool) -> None:
+    """Erase a tenant: jobs, files, schedules, webhooks, keys, exports and its audit, for good.
+
+    Of the MILPA_* settings, else of this folder's; it needs MILPA_DATABASE_OWNER_URL.
+    """
+    import asyncio
+
+    from deploy import erasure
+    from deploy.local.environment import settings_at_hand
+    from milpa.errors import UsageError
+
+    if not yes:
+        raise UsageError("not_confirmed", f"This erases all that {name!r} has. Say --yes to do it.")
+    erased = asyncio.run(erasure.erase_tenant(settings_at_hand(), name, click.echo))
+    click.echo(f"{erased.name} is gone, with {erased.jobs:,} jobs and {erased.objects:,} more objects.")

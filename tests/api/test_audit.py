@@ -29,6 +29,8 @@ from tests.support.stack import settings_of
 
 READS_OF_PERSONAL_DATA = {
     "/v1/audit",
+    "/v1/downloads/exports/{token}",
+    "/v1/exports/{export_id}/file",
     "/v1/downloads/{token}",
     "/v1/jobs/compare",
     "/v1/jobs/{job_id}/files",

@@ -29,6 +29,7 @@ _PUBLIC = {
     "/docs/redoc.min.js",
     "/openapi.json",
     "/v1/downloads/{token}",
+    "/v1/downloads/exports/{token}",
 }
 
 

@@ -50,7 +50,7 @@ async def test_what_is_not_built_is_not_there(http: httpx.AsyncClient) -> None:
     for method, path in (
         ("POST", f"/v1/jobs/{job['id']}/accept"),
         ("POST", f"/v1/jobs/{job['id']}/apply"),
-        ("GET", "/v1/exports"),
+        ("GET", "/v1/nothing"),
     ):
         is_problem(await http.request(method, path), 404, "not-found")
 

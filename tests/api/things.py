@@ -25,6 +25,7 @@ BODIES: dict[tuple[str, str], Any] = {
     ("PATCH", "/v1/webhooks/{webhook_id}"): {"tags": ["board"]},
     ("POST", "/v1/webhooks/{webhook_id}/redeliver"): {"since": "2026-01-01T00:00:00Z"},
     ("POST", "/v1/api-keys"): KEY,
+    ("POST", "/v1/exports"): {},
     ("POST", "/v1/jobs/{job_id}/files"): {"formats": ["csv"]},
     ("POST", "/v1/jobs/{job_id}/what-if"): {"cases": CASES},
     ("POST", "/v1/jobs/{job_id}/why-not"): {"force": {"deal_id": "C"}},
@@ -49,6 +50,7 @@ async def make_things(http: httpx.AsyncClient, driver: JobDriver) -> dict[str, s
     delivery = await _post(http, f"/v1/webhooks/{webhook['id']}/test")
     schedule = await _post(http, "/v1/schedules", SCHEDULE)
     key = await _post(http, "/v1/api-keys", KEY)
+    export = await _post(http, "/v1/exports", {})
     return {
         "job_id": asked["id"],
         "name": "deals.csv",
@@ -57,6 +59,9 @@ async def make_things(http: httpx.AsyncClient, driver: JobDriver) -> dict[str, s
         "delivery_id": delivery["id"],
         "schedule_id": schedule["id"],
         "key_id": key["id"],
+        "export_id": export["id"],
+        "person_kind": "user",
+        "person_id": key["id"],
         "kind": "deal-picker",
         "token": "none",
     }

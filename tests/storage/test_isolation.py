@@ -225,7 +225,7 @@ async def test_ids_can_not_be_guessed_across_tenants_by_submitting_one_again(dat
 
 async def fill(database: Database, tenant: UUID) -> None:
     """Put at least one row of the tenant into every table."""
-    from storage.rows import Idempotency, Role
+    from storage.rows import Idempotency, Role, Subject
     from storage.schedule_rows import NewSchedule
     from storage.webhook_rows import Attempted, NewEndpoint
 
@@ -247,3 +247,5 @@ async def fill(database: Database, tenant: UUID) -> None:
         await fleet.tenants.create_key(tenant, "key", Role.VIEWER)
     async with database.transaction(tenant) as tx:
         await tx.audit.system("tests", "fill", [])
+        await tx.exports.request("someone", Subject("student", "S1"))
+        await tx.jobs.submit(new_job(subjects=[Subject("student", "S1")]))

@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo test up lint audit bench soak faults lock openapi clean
+.PHONY: help setup demo test attack up lint audit bench soak faults lock openapi clean
 .DEFAULT_GOAL := help
 
 help: ## Show what can be made
@@ -26,6 +26,9 @@ up: $(STAMP) ## Start Milpa on this machine: http://127.0.0.1:8080
 
 test: $(STAMP) ## Run all tests against real PostgreSQL and Redis
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile
+
+attack: $(STAMP) ## Ask the API whatever a schema or a fuzz may come up with, at length
+	@$(BIN)/pytest tests/api/attack --attack 25 --capture no
 
 lint: $(STAMP) ## Style, types, the contracts of the house and known weaknesses
 	@$(BIN)/ruff check .

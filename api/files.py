@@ -137,7 +137,7 @@ async def fetch_file(request: AnyRequest, job_id: FromPath[UUID], name: FromPath
     operation=Operation(
         tag="Files",
         personal=True,
-        answers={200: Answer("The file.", media_type="application/octet-stream")},
+        answers={200: Answer("The file, of its own media type.", media_type="*/*")},
         problems=(403, 503),
     ),
 )

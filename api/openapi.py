@@ -69,6 +69,8 @@ _HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     "Allow": ("The methods this address takes.", {"type": "string"}),
     "WWW-Authenticate": ("How to say who is asking.", {"type": "string"}),
 }
+_REFUSABLE = {"Idempotency-Key", "Last-Event-ID"}
+"""Headers that have a form; of others, what cannot be read is passed over."""
 _PROBLEMS: dict[int, tuple[str, tuple[str, ...]]] = {
     400: ("The body cannot be read: malformed JSON, a broken form or a broken packing.", ()),
     401: ("No key or token that is good.", ("WWW-Authenticate",)),
@@ -193,7 +195,7 @@ def _statuses(route: HTTPRoute, handler: HTTPRouteHandler) -> list[int]:
         found.add(429)
     if route.path_parameters:
         found.add(404)
-    if operation.query:
+    if operation.query or _REFUSABLE & set(operation.headers):
         found.add(422)
     if operation.body is not None:
         found |= {400, 413, 415, 422}

@@ -36,6 +36,10 @@ class _Both:
         return False
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--attack", type=int, default=1, help="how many times as long the tests in tests/api/attack go on")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def no_log_holds_what_was_planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Collect the logs of this process, and fail the run when they, or those of any process it started, hold a mark."""

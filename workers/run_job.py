@@ -114,7 +114,7 @@ async def _settle(context: WorkerContext, job: JobRow, lease: Lease, ended: Ende
         except MilpaError as error:
             answer = _failed(error)
     if isinstance(answer, Solved):
-        ending = _success(answer, files, ended.log)
+        ending = success(answer, files, ended.log)
         await lease.write(lambda jobs: jobs.finish(lease.ref, ending))
     elif isinstance(answer, Failed):
         log.warning("attempt_failed", code=answer.code, blame=answer.blame, where=answer.detail)
@@ -133,7 +133,8 @@ async def _settle_failure(job: JobRow, lease: Lease, failure: Failed, printed: b
         await lease.write(lambda jobs: jobs.finish(lease.ref, ending))
 
 
-def _success(answer: Solved, files: Sequence[NewFile], printed: bytes) -> Ending:
+def success(answer: Solved, files: Sequence[NewFile], printed: bytes) -> Ending:
+    """Return how a job ends that was solved; printed: the solver's log."""
     return Ending(
         state=JobState.SUCCEEDED,
         outcome=Outcome(answer.outcome),

@@ -41,7 +41,9 @@ async def test_files_are_uploaded_under_keys_of_the_attempt(desk: Desk) -> None:
     assert [file.name for file in files] == ["probe-q3.csv", "probe-q3.xlsx"]
     for file in files:
         data = await desk.context.objects.get(file.object_key)
-        assert file.object_key == f"{desk.tenant}/{job.id}/1/{file.name}"
+        *folders, secret, name = file.object_key.split("/")
+        assert (folders, name) == ([str(desk.tenant), str(job.id), "1"], file.name)
+        assert len(secret) == 32
         assert (file.size, file.sha256) == (len(data), hashlib.sha256(data).hexdigest())
 
 

@@ -8,7 +8,7 @@ import msgspec
 from api.problem_details import MEDIA_TYPE, ProblemDetails
 
 _INSIDES = re.compile(
-    rb"Traceback|site-packages|\.py\b|/tmp/|/home/|asyncpg|sqlalchemy|psycopg|litestar|msgspec|\bSELECT\b|\bINSERT\b|0x[0-9a-f]{8}",
+    rb"Traceback|site-packages|\.py\b|/tmp/|asyncpg|sqlalchemy|psycopg|litestar|msgspec|\bSELECT\b|\bINSERT\b|0x[0-9a-f]{8}",
     re.IGNORECASE,
 )
 

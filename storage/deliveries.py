@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.engine import RowMapping
 
 from storage.batches import BatchStore
 from storage.rows import BatchRow, JobRow
-from storage.session import Session, read, read_job
+from storage.session import Row, Session, read, read_job
 from storage.webhook_rows import Attempted, DeliveryRef, DisabledReason, Parcel, WebhookEvent
 from storage.webhooks import WebhookStore, secret_context
 
@@ -169,7 +168,7 @@ class DeliveryStore:
             data=row["data"],
         )
 
-    def _opened(self, row: RowMapping) -> str:
+    def _opened(self, row: Row) -> str:
         return self._session.seal.open(row["secret"], secret_context(self._tenant, row["id"])).decode()
 
     async def _job(self, job_id: UUID | None) -> JobRow | None:

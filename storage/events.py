@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.engine import RowMapping
 
 from milpa.errors import UsageError
 from milpa.jobs import JobEvent
 from storage.rows import StreamedEvent
-from storage.session import Session, read
+from storage.session import Row, Session, read
 
 _AFTER = text("""
 SELECT job_id, seq, type, data, at FROM job_events WHERE job_id = :job AND seq > :seq ORDER BY seq LIMIT :limit
@@ -88,7 +87,7 @@ class EventLog:
         return [_streamed(row) for row in rows]
 
 
-def _streamed(row: RowMapping) -> StreamedEvent:
+def _streamed(row: Row) -> StreamedEvent:
     return StreamedEvent(
         position=_position(row["written_by"], row["job_id"], row["seq"]), kind=row["kind"], event=read(row, JobEvent)
     )

@@ -4,11 +4,10 @@ import hmac
 from uuid import UUID
 
 from sqlalchemy import text
-from sqlalchemy.engine import RowMapping
 
 from milpa.errors import TransientError, UsageError
 from storage.rows import Idempotency
-from storage.session import Session
+from storage.session import Row, Session
 
 _TAKE = text("""
 INSERT INTO idempotency_keys (tenant_id, key, body_hash, job_id, batch_id, schedule_id, expires_at)
@@ -31,7 +30,7 @@ async def taken(
     job: UUID | None = None,
     batch: UUID | None = None,
     schedule: UUID | None = None,
-) -> RowMapping | None:
+) -> Row | None:
     """Take the key for what is about to be made; returns what it made before when it was taken already.
 
     UsageError (`idempotency_conflict`): it was used with another body. TransientError (`idempotency_busy`): what it

@@ -31,7 +31,7 @@ def told_apart(*also: type[Exception]) -> Iterator[None]:
     """
     try:
         yield
-    except DBAPIError as error:
+    except (DBAPIError, asyncpg.PostgresError) as error:
         if _passes(error):
             raise unavailable() from error
         if _state(error) == _NOT_A_CHARACTER:
@@ -46,10 +46,10 @@ def unavailable() -> TransientError:
     return TransientError("database_unavailable", "The database does not answer; try again shortly.")
 
 
-def _passes(error: DBAPIError) -> bool:
-    passes = error.connection_invalidated or isinstance(error, InterfaceError)
-    return passes or _state(error).startswith(_PASSING_STATES)
+def _passes(error: DBAPIError | asyncpg.PostgresError) -> bool:
+    lost = isinstance(error, DBAPIError) and (error.connection_invalidated or isinstance(error, InterfaceError))
+    return lost or _state(error).startswith(_PASSING_STATES)
 
 
-def _state(error: DBAPIError) -> str:
-    return getattr(error.orig, "sqlstate", None) or ""
+def _state(error: DBAPIError | asyncpg.PostgresError) -> str:
+    return getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None) or ""

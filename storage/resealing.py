@@ -7,13 +7,12 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import Column, ColumnElement, Table, and_, bindparam, func, select, tuple_, update
-from sqlalchemy.engine import RowMapping
 
 from storage import tables
 from storage.exports import export_context
 from storage.privacy_tables import exports
 from storage.schedules import schedule_context
-from storage.session import Session, payload_context
+from storage.session import Row, Session, payload_context
 from storage.webhook_tables import webhook_secrets
 from storage.webhooks import secret_context
 
@@ -86,7 +85,7 @@ class Resealing:
             await self._session.run_many(change, sealed)
         return len(sealed)
 
-    def _sealed(self, place: _Place, row: RowMapping) -> dict[str, Any]:
+    def _sealed(self, place: _Place, row: Row) -> dict[str, Any]:
         key = {column.name: row[column.name] for column in place.key}
         context = place.context(self._tenant, *key.values())
         opened = self._session.seal.open(row[place.column.name], context)
@@ -100,9 +99,9 @@ class Resealing:
         return func.substring(place.column, 1, len(mark)) != mark
 
 
-def _few(rows: Sequence[RowMapping]) -> Sequence[RowMapping]:
+def _few(rows: Sequence[Row]) -> Sequence[Row]:
     """Return the first rows that are not too many bytes together, at least one."""
-    total, few = 0, list[RowMapping]()
+    total, few = 0, list[Row]()
     for row in rows:
         total += row["bytes"]
         if few and total > BITE_BYTES:

@@ -9,7 +9,6 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import bindparam, func, insert, select, text, update
-from sqlalchemy.engine import RowMapping
 
 from milpa.jobs import new_id
 from storage import tables
@@ -29,7 +28,7 @@ from storage.schedule_rows import (
     ScheduleMade,
     ScheduleRow,
 )
-from storage.session import Session, read
+from storage.session import Row, Session, read
 
 _SCHEDULES = tables.schedules
 _ROW = tuple(column for column in _SCHEDULES.c if column.name != "jobs")
@@ -172,7 +171,7 @@ class ScheduleStore:
         if locked is None:
             return None
         given = {name: value for name, value in msgspec.structs.asdict(changes).items() if value is not msgspec.UNSET}
-        timing = {name: given.get(name, locked[name]) for name in _TIMING}
+        timing: dict[str, Any] = {name: given.get(name, locked[name]) for name in _TIMING}
         columns = await self._columns(schedule_id, given)
         if any(timing[name] != locked[name] for name in _TIMING):
             columns["next_due_at"] = await self._next_due(**timing)
@@ -234,9 +233,7 @@ class ScheduleStore:
         audit = AuditLog(self._session, self._tenant)
         await audit.system("scheduler", "run_schedule", [str(schedule_id), str(batch.batch_id)])
 
-    async def _submit(
-        self, schedule_id: UUID, schedule: RowMapping, idempotency: Idempotency | None = None
-    ) -> SubmittedBatch:
+    async def _submit(self, schedule_id: UUID, schedule: Row, idempotency: Idempotency | None = None) -> SubmittedBatch:
         jobs = await self._open(schedule_id, schedule["jobs"])
         store = JobStore(self._session, self._tenant)
         return await store.submit_batch(schedule["name"], jobs, schedule["webhook_url"], idempotency)

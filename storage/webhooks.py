@@ -12,11 +12,10 @@ from uuid import UUID
 
 import msgspec
 from sqlalchemy import text
-from sqlalchemy.engine import RowMapping
 
 from milpa.errors import UsageError
 from milpa.jobs import new_id
-from storage.session import Session, read, to_json
+from storage.session import Row, Session, read, to_json
 from storage.webhook_rows import (
     DeliveryFilter,
     DeliveryRow,
@@ -272,7 +271,7 @@ def _which(where: DeliveryFilter) -> dict[str, Any]:
     }
 
 
-def _endpoint(row: RowMapping | None) -> EndpointRow | None:
+def _endpoint(row: Row | None) -> EndpointRow | None:
     return None if row is None else read(row, EndpointRow)
 
 

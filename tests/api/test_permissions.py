@@ -216,19 +216,30 @@ async def statements_of(http: httpx.AsyncClient, route: Route, ids: Things) -> l
 def statements_noted(*apps: Litestar) -> Iterator[None]:
     """Note the statements of each request, in its own list."""
 
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def note(statement: str) -> None:
         if not any(beside in statement for beside in _BESIDE):
             _run.get([]).append(statement)
+
+    def by_sqlalchemy(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        note(statement)
+
+    def by_asyncpg(said: asyncpg.connection.LoggedQuery) -> None:
+        note(said.query)
+
+    def taken(connection: Any, *_: Any) -> None:
+        connection.driver_connection.add_query_logger(by_asyncpg)
 
     databases = [app.state.services.database for app in apps]
     engines = [engine.sync_engine for database in databases for engine in (database._engine, database._lookups)]
     for engine in engines:
-        event.listen(engine, "before_cursor_execute", note)
+        event.listen(engine, "checkout", taken)
+        event.listen(engine, "before_cursor_execute", by_sqlalchemy)
     try:
         yield
     finally:
         for engine in engines:
-            event.remove(engine, "before_cursor_execute", note)
+            event.remove(engine, "checkout", taken)
+            event.remove(engine, "before_cursor_execute", by_sqlalchemy)
 
 
 async def rows_of(settings: Settings, tenant: UUID) -> dict[str, list[Any]]:

@@ -115,7 +115,7 @@ async def test_a_request_given_back_is_taken_at_once_by_another_worker(database:
         assert await tx.files.release(taken)
         assert not await tx.files.release(taken), "it was given back already"
     async with database.fleet() as fleet:
-        (ring,) = await fleet.jobs.admit_files()
+        (ring,) = await fleet.jobs.admit()
     again = await requested(database, job)
     assert again is not None
     assert (again.dispatch_no, again.error_count) == (ring.dispatch_no, 0)

@@ -14,9 +14,8 @@ from api.principal import Principal
 from api.request_id import request_id
 from api.services import services_of
 from milpa.errors import TransientError
-from storage.audit import Trail
 from storage.audit_buffer import AuditBuffer
-from storage.audit_rows import Actor, ActorKind
+from storage.audit_rows import Actor, ActorKind, Trail
 from storage.rows import Subject
 from storage.transaction import Transaction
 

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from storage.audit_rows import Actor, ActorKind, AuditFilter, AuditRow, NewAudit
+from storage.audit_rows import Actor, ActorKind, AuditFilter, AuditRow, NewAudit, Trail
 from storage.session import Session, read, to_json
 
 _KEEP = text("""
@@ -41,25 +41,6 @@ ORDER BY at DESC, id DESC LIMIT :limit
 _PRUNE = text("SELECT prune_audit(make_interval(secs => :age)) AS rows")
 
 _DAY_SECONDS = 86_400.0
-
-
-class Trail:
-    """One request on its way into the audit.
-
-    status: what it is answered with when it succeeds. targets: ids of what it is about; what it makes is added. kept:
-    whether a committed transaction holds its row.
-    """
-
-    def __init__(self, actor: Actor, action: str, status: int, targets: Sequence[str]) -> None:
-        self.actor = actor
-        self.action = action
-        self.status = status
-        self.targets = list(targets)
-        self.kept = False
-
-    def deed(self, status: int) -> NewAudit:
-        """Return it as a row that says how it was answered."""
-        return NewAudit(actor=self.actor, action=self.action, targets=self.targets, status=status)
 
 
 class AuditLog:

@@ -83,3 +83,27 @@ class AuditFilter(msgspec.Struct, frozen=True, kw_only=True):
     target: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+
+
+class Trail:
+    """One request on its way into the audit.
+
+    status: what it is answered with when it succeeds. targets: ids of what it is about; what it makes is added. kept:
+    whether a committed transaction holds its row.
+    """
+
+    def __init__(self, actor: Actor, action: str, status: int, targets: Sequence[str]) -> None:
+        self.actor = actor
+        self.action = action
+        self.status = status
+        self.targets = list(targets)
+        self.kept = False
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """Return it as columns hold it, for the statement that makes what it is about."""
+        return {name: value for name, value in self.deed(self.status).columns().items() if name != "age"}
+
+    def deed(self, status: int) -> NewAudit:
+        """Return it as a row that says how it was answered."""
+        return NewAudit(actor=self.actor, action=self.action, targets=self.targets, status=status)

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import Executable
 
 from milpa.settings import Settings
+from storage.audit_rows import Trail
 from storage.outage import told_apart
 from storage.rows import JobRow, PayloadName
 from storage.seal import Seal
@@ -63,7 +64,8 @@ class Session:
         self.seal = seal
         self.hash_key = hash_key
         self.outbox = Outbox()
-        self.asked_by: str | None = None  # the subject of the request that this is for
+        self.trail: Trail | None = None  # of the request that this is for
+        self.audited = False  # whether a statement of this transaction has kept it already
         self.permit: Permit | None = None
 
     async def all(self, statement: Executable, **values: Any) -> Sequence[Row]:

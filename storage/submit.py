@@ -16,7 +16,7 @@ from storage.rows import Idempotency, JobRow, NewJob, PayloadName, Subject, Subm
 from storage.session import Permit, payload_context, read_job, to_json
 from storage.subjects import USER, columns_of
 
-_SUBMIT = text("""
+_MAKE = """
 WITH job AS (
     INSERT INTO jobs (tenant_id, id, kind, kind_version, name, tags, priority, options, files, webhook_url, parent_id,
         batch_id, input_hash, warnings, run_at, state, last_seq)
@@ -40,8 +40,17 @@ WITH job AS (
     SELECT tenant_id, id, person.kind, digest
     FROM job, unnest(CAST(:subject_kinds AS text[]), CAST(:digests AS bytea[])) AS person (kind, digest)
 )
-SELECT * FROM job
-""")
+"""
+_AUDIT = """, audited AS (  -- as AuditLog.keep_if_written does, without its round trip: submits are what is waited for
+    INSERT INTO audit_log (tenant_id, kind, subject, role, action, targets, address, request_id, status)
+    SELECT tenant_id, :audit_kind, :audit_subject, CAST(:audit_role AS text), :audit_action,
+        CAST(:audit_targets AS text[]) || CAST(id AS text), CAST(:audit_address AS text),
+        CAST(:audit_request_id AS text), CAST(:audit_status AS int)
+    FROM job
+)
+"""
+_JOB = "SELECT * FROM job"
+_SUBMIT, _SUBMIT_AUDITED = text(_MAKE + _JOB), text(_MAKE + _AUDIT + _JOB)
 
 _NAME_SAME = text("""
 INSERT INTO job_subjects (tenant_id, job_id, kind, digest)
@@ -184,7 +193,8 @@ class Submission(JobReader):
 
     async def _make(self, job_id: UUID, new: NewJob, batch_id: UUID | None = None) -> JobRow:
         values = await self._values(job_id, new, batch_id)
-        job = read_job(await self._session.one(_SUBMIT, **values))
+        deed = self._deed() if batch_id is None else {}
+        job = read_job(await self._session.one(_SUBMIT_AUDITED if deed else _SUBMIT, **values, **deed))
         await self._name_same(job_id, new)
         if new.reuse and (original := await self._session.first(_REUSABLE, input_hash=job.input_hash)):
             job = await self._reuse(job_id, original["id"])
@@ -233,8 +243,16 @@ class Submission(JobReader):
             **columns_of(self._session, [*new.subjects, *self._asker()]),
         }
 
+    def _deed(self) -> dict[str, Any]:
+        """Return the request that submits as the audit's columns, once in its transaction."""
+        trail = self._session.trail
+        if trail is None or trail.kept or self._session.audited:
+            return {}
+        self._session.audited = True
+        return {f"audit_{name}": value for name, value in trail.columns.items() if name != "tenant_id"}
+
     def _asker(self) -> Sequence[Subject]:
-        return [Subject(USER, self._session.asked_by)] if self._session.asked_by else []
+        return [Subject(USER, self._session.trail.actor.subject)] if self._session.trail else []
 
     async def _seal_payload(self, job_id: UUID, name: PayloadName, data: bytes) -> bytes:
         return await self._session.seal.seal_async(data, payload_context(self._tenant, job_id, name))

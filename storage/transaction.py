@@ -16,7 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from milpa.errors import FatalError, UsageError
 from milpa.settings import Settings
 from storage.api_keys import ApiKeyStore
-from storage.audit import AuditLog, FleetAudit, Trail
+from storage.audit import AuditLog, FleetAudit
+from storage.audit_rows import Trail
 from storage.batches import BatchStore
 from storage.deliveries import DeliveryStore, DueDeliveries
 from storage.events import EventLog
@@ -147,12 +148,13 @@ class Database:
         TransientError (`database_unavailable`): PostgreSQL is away; whether a commit in flight was kept is unknown.
         """
         async with self._session(_BIND_TENANT, tenant=str(tenant)) as session:
-            session.asked_by = trail.actor.subject if trail else None
+            session.trail = trail
             transaction = Transaction(session, tenant)
             yield transaction
-            written = trail and not trail.kept and await transaction.audit.keep_if_written(trail)
+            if trail is not None and not trail.kept and not session.audited:
+                session.audited = await transaction.audit.keep_if_written(trail)
         if trail is not None:
-            trail.kept |= bool(written)
+            trail.kept |= session.audited
 
     @asynccontextmanager
     async def fleet(self) -> AsyncIterator[FleetTransaction]:

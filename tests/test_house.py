@@ -223,3 +223,10 @@ def test_the_make_commands_in_documents_exist(name: str) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     commands = set(re.findall(r"(?:^|`)make ([a-z-]+)", (ROOT / name).read_text(), re.MULTILINE))
     assert commands <= targets
+
+
+def test_no_route_opens_a_transaction_past_the_audit() -> None:
+    """`transaction_of` keeps what a request writes; those named here only read, or are no route."""
+    reading = {"api/trails.py", "api/audit.py", "api/files.py", "api/exports.py", "api/event_hub.py", "api/quotas.py"}
+    opening = {name for name in CODE if name.startswith("api/") and ".transaction(" in (ROOT / name).read_text()}
+    assert opening == reading

@@ -12,10 +12,13 @@ Errors are those of `milpa.errors`: `UsageError` (`RefusedError` with all issues
 
 from milpa.client.answers import (
     ApiKey,
+    AuditEntry,
     Batch,
     BatchProgress,
     Children,
     Comparison,
+    Erased,
+    Export,
     Frontier,
     Issue,
     JobReport,
@@ -36,11 +39,14 @@ from milpa.client.exchange import RefusedError
 __all__ = [
     "ApiKey",
     "AsyncClient",
+    "AuditEntry",
     "Batch",
     "BatchProgress",
     "Children",
     "Client",
     "Comparison",
+    "Erased",
+    "Export",
     "Frontier",
     "Issue",
     "JobReport",

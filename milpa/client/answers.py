@@ -288,6 +288,44 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     secret: str | None = None
 
 
+class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One deed: who (subject, and what showed it), what (action, ids), when, from where, and how it was answered."""
+
+    id: UUID
+    at: datetime
+    kind: str
+    subject: str
+    role: str | None = None
+    action: str
+    targets: list[str]
+    address: str | None = None
+    request_id: str | None = None
+    status: int | None = None
+
+
+class Export(msgspec.Struct, frozen=True, kw_only=True):
+    """An export: `pending`, `running`, `ready` until `expires_at`, `failed` or `expired`. size: bytes."""
+
+    id: UUID
+    state: str
+    subject_kind: str | None = None
+    size: int | None = None
+    sha256: str | None = None
+    reason: str | None = None
+    created_at: datetime
+    finished_at: datetime | None = None
+    expires_at: datetime | None = None
+
+
+class Erased(msgspec.Struct, frozen=True, kw_only=True):
+    """What an erasure has done: the pseudonym, and in how many jobs and schedules it stands."""
+
+    pseudonym: str
+    jobs: int
+    schedules: int
+    files: int
+
+
 class Page(msgspec.Struct, Generic[T], frozen=True):
     """One page of a list; `next` is the address of the next one."""
 

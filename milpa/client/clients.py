@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 from uuid import UUID
 
 from milpa.client import api_keys as keys
-from milpa.client import calls, questions
+from milpa.client import calls, privacy, questions
 from milpa.client import schedules as scheduling
 from milpa.client import webhooks as hooks
 from milpa.client.answers import BatchProgress
@@ -108,6 +108,12 @@ class Client:
     deliveries = _blocking(hooks.deliveries)
     redeliver = _blocking(hooks.redeliver)
     redeliver_range = _blocking(hooks.redeliver_range)
+    audit = _blocking(privacy.audit)
+    create_export = _blocking(privacy.create_export)
+    exports = _blocking(privacy.exports)
+    export = _blocking(privacy.export)
+    download_export = _blocking(privacy.download_export)
+    erase_person = _blocking(privacy.erase_person)
 
     def events(self, job: JobRef | None = None, *, after: int = 0, kind: str | None = None) -> Iterator[JobEvent]:
         """Yield the job's events after that `seq` as they happen, until it has ended; lost streams are resumed.
@@ -231,6 +237,12 @@ class AsyncClient:
     deliveries = _awaiting(hooks.deliveries)
     redeliver = _awaiting(hooks.redeliver)
     redeliver_range = _awaiting(hooks.redeliver_range)
+    audit = _awaiting(privacy.audit)
+    create_export = _awaiting(privacy.create_export)
+    exports = _awaiting(privacy.exports)
+    export = _awaiting(privacy.export)
+    download_export = _awaiting(privacy.download_export)
+    erase_person = _awaiting(privacy.erase_person)
 
     def events(self, job: JobRef | None = None, *, after: int = 0, kind: str | None = None) -> AsyncIterator[JobEvent]:
         """Yield the job's events after that `seq` as they happen, until it has ended; lost streams are resumed.

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,17 @@ def test_a_wrong_key_is_the_callers_mistake(up: Up) -> None:
     with Client(up.url, "mlp_wrong_key") as client, pytest.raises(RefusedError) as refused:
         client.kinds()
     assert refused.value.status == 401
+
+
+def test_everything_is_taken_along_and_the_audit_says_so(client: Client, tmp_path: Path) -> None:
+    job = client.wait(client.submit(KIND, client.example(KIND)))
+    made = client.create_export()
+    wait_until(lambda: client.export(made).state == "ready", 120)
+    path = client.download_export(made, tmp_path / "all.zip")
+    with zipfile.ZipFile(path) as archive:
+        assert f"jobs/{job.id}/result.json" in archive.namelist()
+    assert made.id in [one.id for one in client.exports()]
+    actions = {entry.action for entry in client.audit(target=str(made.id))}
+    assert actions >= {"create_export", "make_export"}
+    with pytest.raises(RefusedError):
+        client.erase_person("student", "nobody")

@@ -8,9 +8,8 @@ from sqlalchemy import text
 
 from milpa.jobs import new_id
 from milpa.settings import Settings
-from storage.audit import Trail
 from storage.audit_buffer import AuditBuffer
-from storage.audit_rows import Actor, ActorKind, AuditFilter, AuditRow, NewAudit
+from storage.audit_rows import Actor, ActorKind, AuditFilter, AuditRow, NewAudit, Trail
 from storage.schedule_rows import NewSchedule
 from storage.transaction import Database
 from tests.storage.steps import new_job, succeeded

@@ -16,11 +16,10 @@ from api.problem_details import ProblemError, invalid, not_found
 from api.queries import read_query
 from api.services import settings_for
 from api.submissions import Line
+from api.times import Time
 from api.trails import note_made, transaction_of
 from solvers.issues import Issue, pointer
 from storage.rows import ApiKeyRow, Role
-
-_ZONED = msgspec.Meta(tz=True)
 
 
 class ApiKeyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,7 +28,7 @@ class ApiKeyRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     name: Annotated[Line, msgspec.Meta(min_length=1)]
     role: Role
     scopes: Annotated[list[Scope], msgspec.Meta(max_length=4)] = []
-    expires_at: Annotated[datetime, _ZONED] | None = None
+    expires_at: Time | None = None
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,12 +17,12 @@ from api.pages import PageQuery, page_of, page_start
 from api.principal import Permission
 from api.queries import described, read_query
 from api.services import services_of
+from api.times import Time
 from api.trails import transaction_of
 from milpa.spreadsheets import defused
 from storage.audit_rows import ActorKind, AuditFilter, AuditRow
 
 CSV = "text/csv"
-_ZONED = msgspec.Meta(tz=True)
 _PIECE = 1000
 _COLUMNS = ("id", "at", "kind", "subject", "role", "action", "targets", "address", "request_id", "status")
 
@@ -33,8 +33,8 @@ class AuditQuery(PageQuery, frozen=True):
     subject: Annotated[str, described("Done by this API key's id or token's `sub`.")] | None = None
     action: Annotated[str, described("This operation, by its `operationId`.")] | None = None
     target: Annotated[str, described("Done to the thing with this id.")] | None = None
-    since: Annotated[datetime, _ZONED, described("Done at this time or later.")] | None = None
-    until: Annotated[datetime, _ZONED, described("Done before this time.")] | None = None
+    since: Annotated[Time, described("Done at this time or later.")] | None = None
+    until: Annotated[Time, described("Done before this time.")] | None = None
 
 
 class AuditEntry(msgspec.Struct, frozen=True, kw_only=True):

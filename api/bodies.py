@@ -3,18 +3,20 @@
 import asyncio
 import zlib
 from collections.abc import Callable, Mapping
-from email.message import Message
 from typing import Any, TypeVar, cast
 
 import msgspec
 import zstandard
 from litestar import Request, Response
 from litestar.types.asgi_types import HTTPReceiveMessage
+from multipart import parse_options_header
 
 from api.problem_details import invalid, malformed, too_large, unsupported
 from api.services import settings_for
+from api.times import beyond_utc
 from milpa.settings import Settings
 from solvers.decode import Decoded, decode
+from solvers.issues import Issue, pointer
 
 T = TypeVar("T")
 AnyRequest = Request[Any, Any, Any]
@@ -48,10 +50,7 @@ def content_type(request: AnyRequest) -> ContentType:
         return _JSON
     if not given:
         raise unsupported("The request has no Content-Type.")
-    header = Message()
-    header["Content-Type"] = given
-    parameters = {name.lower(): value for name, value in header.get_params(failobj=[])[1:]}
-    return ContentType(header.get_content_type(), parameters)
+    return ContentType(*parse_options_header(given))
 
 
 async def read_json(request: AnyRequest) -> bytes:
@@ -130,7 +129,15 @@ async def decode_asked(body: bytes, type_: type[T], settings: Settings) -> T:
     decoded = await off_loop(len(body), lambda: decode_body(body, type_, settings))
     if decoded.value is None:
         raise invalid(decoded.issues, decoded.total)
+    if issues := _times_beyond(decoded.value):
+        raise invalid(issues)
     return decoded.value
+
+
+def _times_beyond(asked: Any) -> list[Issue]:
+    names = [name for name in getattr(asked, "__struct_fields__", ()) if beyond_utc(getattr(asked, name))]
+    message = "This time is before the first or after the last that there is in UTC."
+    return [Issue(code="out_of_range", pointer=pointer(name), message=message) for name in names]
 
 
 async def off_loop(size: int, read: Callable[[], T]) -> T:

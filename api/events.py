@@ -27,14 +27,16 @@ KNOWN_SECONDS = 5.0
 """How long a stream goes on telling without asking anew whether its listener is known."""
 _PAGE = 1000
 _MOST_FOLLOWED = 100
-_SEQ_DIGITS = 9
+_LAST_SEQ = 2**31 - 1
 _STREAM = Answer("A stream of events.", media_type=sse.MEDIA_TYPE)
 
 
 class EventsQuery(msgspec.Struct, frozen=True):
     """Where to begin."""
 
-    after: Annotated[int, msgspec.Meta(ge=0), described("Leave out events up to this seq, as Last-Event-ID does.")] = 0
+    after: Annotated[
+        int, msgspec.Meta(ge=0, le=_LAST_SEQ), described("Leave out events up to this seq, as Last-Event-ID does.")
+    ] = 0
 
 
 class TenantEventsQuery(msgspec.Struct, frozen=True):
@@ -144,7 +146,7 @@ def _resume_after(request: AnyRequest, query: EventsQuery) -> int:
     given = request.headers.get("last-event-id")
     if not given:
         return query.after
-    if not given.isdecimal() or len(given) > _SEQ_DIGITS:
+    if not given.isdecimal() or len(given) > len(str(_LAST_SEQ)) or int(given) > _LAST_SEQ:
         message = "Last-Event-ID is the seq of an event: a whole number."
         raise invalid([Issue(code="bad_value", pointer="/headers/Last-Event-ID", message=message)])
     return max(query.after, int(given))

@@ -1,5 +1,6 @@
 """Addresses in answers, and a job as the outside sees it. Links lead only to what exists."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -7,6 +8,8 @@ import msgspec
 from api.bodies import AnyRequest
 from milpa.jobs import Job, JobState
 from storage.rows import JobRow
+
+_HOST = re.compile(r"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
 
 
 class JobWithResult(Job, frozen=True, kw_only=True):
@@ -16,12 +19,15 @@ class JobWithResult(Job, frozen=True, kw_only=True):
 
 
 def base_url(request: AnyRequest) -> str:
-    """Return what links start with: the public address by setting, else the request's own."""
+    """Return what links start with: the public address by setting, else the one that the request names.
+
+    Nothing where that is no address: links begin with `/` then.
+    """
     public: str = request.app.state.settings.public_url
     if public:
         return public.rstrip("/")
-    host = request.headers.get("host", "localhost")
-    return f"{request.scope['scheme']}://{host}"
+    host = request.headers.get("host", "")
+    return f"{request.scope['scheme']}://{host}" if _HOST.fullmatch(host) else ""
 
 
 def job_links(row: JobRow, base: str) -> dict[str, str]:

@@ -13,11 +13,10 @@ from api.bodies import AnyRequest, answer
 from api.links import base_url, show_job
 from api.queries import bad_parameter, described
 from api.services import services_of
+from api.times import Time
 from api.trails import transaction_of
 from milpa.jobs import Job, JobState
 from storage.rows import JobFilter, JobRow
-
-_ZONED = msgspec.Meta(tz=True)
 
 
 class JobsQuery(msgspec.Struct, frozen=True):
@@ -28,8 +27,8 @@ class JobsQuery(msgspec.Struct, frozen=True):
     tag: Annotated[str, described("With this tag.")] | None = None
     batch_id: Annotated[UUID, described("Of this batch.")] | None = None
     name: Annotated[str, described("With this in its name, whatever the case.")] | None = None
-    created_after: Annotated[datetime, _ZONED, described("Made after this time.")] | None = None
-    created_before: Annotated[datetime, _ZONED, described("Made before this time.")] | None = None
+    created_after: Annotated[Time, described("Made after this time.")] | None = None
+    created_before: Annotated[Time, described("Made before this time.")] | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=200), described("How many at most.")] = 50
     cursor: Annotated[str, described("From `next`, with the same filters.")] | None = None
 

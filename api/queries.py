@@ -9,6 +9,7 @@ import msgspec
 
 from api.bodies import AnyRequest
 from api.problem_details import ProblemError, invalid
+from api.times import beyond_utc
 from solvers.issues import Issue, pointer
 
 
@@ -55,7 +56,10 @@ def _convert(texts: list[str], type_: Any) -> Any:
         return msgspec.convert([part for text in texts for part in text.split(",")], type_, strict=False)
     if len(texts) > 1:
         raise msgspec.ValidationError("Given more than once")
-    return msgspec.convert(texts[0], type_, strict=False)
+    value = msgspec.convert(texts[0], type_, strict=False)
+    if beyond_utc(value):
+        raise msgspec.ValidationError("Before the first or after the last time that there is in UTC")
+    return value
 
 
 def _is_tuple(type_: Any) -> bool:

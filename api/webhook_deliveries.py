@@ -13,18 +13,17 @@ from api.operations import Answer, Operation
 from api.pages import PageQuery, page_of, page_start
 from api.principal import Permission
 from api.queries import described, read_query
+from api.times import Time
 from api.trails import transaction_of
 from api.webhook_bodies import found_or_404, read_asked
 from storage.webhook_rows import DeliveryFilter, DeliveryRow, DeliveryState, WebhookEvent
-
-_ZONED = msgspec.Meta(tz=True)
 
 
 class RedeliverRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which deliveries of a webhook to try anew: those made between two times, in one state or in any."""
 
-    since: Annotated[datetime, _ZONED] | None = None
-    until: Annotated[datetime, _ZONED] | None = None
+    since: Time | None = None
+    until: Time | None = None
     state: DeliveryState | None = DeliveryState.FAILED
 
 

@@ -19,6 +19,9 @@ T = TypeVar("T")
 EVERY_SECONDS = 0.12
 """The mean pause between two submissions."""
 
+MOST_WAITING = 100
+"""Jobs without an end at which the submitters hold on, so that slow machines are not buried in work."""
+
 LEASES = 3
 """After so many leases without a fault nothing may be stuck."""
 
@@ -31,7 +34,7 @@ async def load(crew: Crew, dice: Random, submit: Submit | None = None, submitter
     """Submit all the while, by `submit` when given; at exit every job ends, and those submitted here have succeeded."""
     stopping = asyncio.Event()
     submit = submit or (lambda: _probe(crew, dice))
-    streams = [asyncio.create_task(_stream(submit, dice, stopping)) for _ in range(submitters)]
+    streams = [asyncio.create_task(_stream(crew, submit, dice, stopping)) for _ in range(submitters)]
     try:
         yield
     finally:
@@ -41,10 +44,11 @@ async def load(crew: Crew, dice: Random, submit: Submit | None = None, submitter
     assert await crew.states(list(chain(*submitted))) == {JobState.SUCCEEDED}
 
 
-async def _stream(submit: Submit, dice: Random, stopping: asyncio.Event) -> list[UUID]:
+async def _stream(crew: Crew, submit: Submit, dice: Random, stopping: asyncio.Event) -> list[UUID]:
     submitted: list[UUID] = []
     while not stopping.is_set():
-        submitted += await submit()
+        if len(await _answered(crew.unended)) < MOST_WAITING:
+            submitted += await submit()
         await asyncio.sleep(dice.expovariate(1 / EVERY_SECONDS))
     return submitted
 

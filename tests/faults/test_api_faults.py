@@ -15,7 +15,7 @@ from milpa.client import AsyncClient
 from milpa.jobs import EventType
 from tests.faults.api import Api, api_key, submitting
 from tests.faults.crew import Crew, until
-from tests.faults.form import times
+from tests.faults.form import rounds, times
 from tests.faults.load import load
 from tests.faults.proxy import Proxy, Streams, listening
 
@@ -39,7 +39,7 @@ async def test_an_api_killed_while_jobs_are_posted_makes_each_of_them_once(crew:
     async with AsyncClient(api.url, await api_key(crew), retries=60) as client:
         submit = await submitting(crew, client, asked)
         async with load(crew, dice, submit, SUBMITTERS):
-            for _ in range(times(2, 20)):
+            for _ in rounds(2, 20):
                 await asyncio.sleep(dice.uniform(0, 1.5))
                 await api.kill()
                 await api.start()

@@ -17,7 +17,7 @@ from milpa.client import AsyncClient
 from milpa.jobs import EventType, JobState
 from tests.faults.api import Api, api_key, submitting
 from tests.faults.crew import PROBES, Crew, Worker
-from tests.faults.form import times
+from tests.faults.form import rounds
 from tests.faults.load import load
 from tests.faults.shifted import STEP_SECONDS
 from tests.faults.test_webhook_faults import QUICK, all_told, listen
@@ -47,7 +47,7 @@ async def test_workers_whose_clocks_are_set_keep_and_lose_their_jobs_by_the_data
     await listen(crew, sink.url("hook"))
     early, late = await asyncio.gather(*(crew.start(SHIFTED, interactive_slots=2, **QUICK) for _ in SETS))
     async with load(crew, dice):
-        for _ in range(times(1, 5)):
+        for _ in rounds(1, 5):
             long = [await crew.submit("climb", seconds=2.5) for _ in range(4)]
             for job_id in long:
                 await crew.event(job_id, EventType.STARTED)
@@ -86,7 +86,7 @@ async def test_apis_whose_clocks_differ_take_and_show_jobs_alike(crew: Crew, dic
                 return await next(turns)()
 
             async with load(crew, dice, by_turns):
-                for _ in range(times(1, 5)):
+                for _ in rounds(1, 5):
                     await asyncio.sleep(dice.uniform(0.5, 1.5))
                     for api, number in zip(apis, SETS, strict=True):
                         api.send(number)

@@ -11,7 +11,7 @@ from milpa.errors import UsageError
 from milpa.jobs import EventType, JobState, Outcome
 from storage.rows import JobRow
 from tests.faults.crew import Crew
-from tests.faults.form import times
+from tests.faults.form import rounds, times
 from tests.faults.load import load
 
 AT_ONCE = 8
@@ -20,7 +20,7 @@ AT_ONCE = 8
 
 async def test_a_solver_that_crashes_three_times_is_poison_and_touches_no_other_job(steady: Crew, dice: Random) -> None:
     async with load(steady, dice):
-        for _ in range(times(1, 5)):
+        for _ in rounds(1, 5):
             other = await steady.submit("answer", seconds=2.0)
             poison = await steady.submit("segfault")
             job = await steady.ended(poison)
@@ -33,7 +33,7 @@ async def test_a_solver_that_crashes_three_times_is_poison_and_touches_no_other_
 
 async def test_a_solver_without_end_to_its_memory_fails_its_job(steady: Crew, dice: Random) -> None:
     async with load(steady, dice):
-        for _ in range(times(1, 5)):
+        for _ in rounds(1, 5):
             job = await steady.ended(await steady.submit("allocate"))
             assert (job.state, job.attempt) == (JobState.FAILED, 1)
             assert job.error is not None

@@ -16,7 +16,7 @@ from milpa.jobs import JobState, Priority
 from storage.rows import JobFilter, NewJob
 from storage.schedule_rows import NewSchedule, Overlap, RunRow, RunState, ScheduleRow
 from tests.faults.crew import PATIENCE, Crew
-from tests.faults.form import times
+from tests.faults.form import rounds, times
 from tests.faults.load import load
 from tests.faults.servers import away
 
@@ -56,7 +56,7 @@ async def caught_up(crew: Crew, schedule: ScheduleRow) -> list[datetime]:
 
 async def in_disorder(crew: Crew, dice: Random, servers: Servers) -> None:
     """Kill and replace schedulers at random, and restart their database."""
-    for _ in range(times(1, 6)):
+    for _ in rounds(1, 6):
         await asyncio.sleep(dice.uniform(0, 0.3))
         await dice.choice(crew.alive).kill()
         await crew.start(batch_slots=1)

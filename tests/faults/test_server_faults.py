@@ -12,7 +12,7 @@ from deploy.local.servers import Servers
 from milpa.jobs import EventType, JobState
 from tests.faults.crew import Crew, until
 from tests.faults.figures import took
-from tests.faults.form import FULL, times
+from tests.faults.form import FULL, rounds, times
 from tests.faults.load import load
 from tests.faults.servers import away
 
@@ -22,7 +22,7 @@ OUTAGES = {"shorter than a lease": 0.5, "longer than a lease": 4.0}
 
 async def test_a_flushed_redis_loses_no_job(steady: Crew, dice: Random, redis: Redis) -> None:
     async with load(steady, dice):
-        for _ in range(times(2, 20)):
+        for _ in rounds(2, 20):
             jobs = [await steady.submit("answer", seconds=0.05) for _ in range(20)]
             await asyncio.sleep(dice.uniform(0, 0.5))
             await redis.flushall()
@@ -33,7 +33,7 @@ async def test_a_flushed_redis_loses_no_job(steady: Crew, dice: Random, redis: R
 async def test_a_job_that_nobody_rang_for_is_found(steady: Crew, dice: Random) -> None:
     (worker,) = steady.workers
     async with load(steady, dice):
-        for _ in range(times(1, 10)):
+        for _ in rounds(1, 10):
             worker.send(signal.SIGSTOP)
             job_id = await steady.submit("answer", silent=True)
             worker.send(signal.SIGCONT)
@@ -78,7 +78,7 @@ async def test_a_worker_outlives_redis_and_finishes_what_it_holds(steady: Crew, 
 async def test_a_worker_outlives_postgresql_and_no_job_is_lost(
     steady: Crew, dice: Random, servers: Servers, seconds: float
 ) -> None:
-    for _ in range(times(1, 6)):
+    for _ in rounds(1, 6):
         async with load(steady, dice):
             job_id = await steady.submit("answer", seconds=1.0)
             await steady.event(job_id, EventType.STARTED)

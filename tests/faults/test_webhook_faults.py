@@ -12,7 +12,7 @@ import pytest
 
 from storage.webhook_rows import DeliveryFilter, DeliveryRow, DeliveryState, NewEndpoint, WebhookEvent
 from tests.faults.crew import PATIENCE, Crew
-from tests.faults.form import times
+from tests.faults.form import rounds, times
 from tests.faults.load import load
 from tests.workers.sink import Sink, running_sink
 
@@ -79,7 +79,7 @@ async def test_everyone_is_told_of_every_end_while_workers_are_killed_and_the_si
     sink.answers["hook"] = [*answers, 200]
     await asyncio.gather(crew.start(**QUICK), crew.start(**QUICK))
     async with load(crew, dice):
-        for _ in range(times(2, 20)):
+        for _ in rounds(2, 20):
             await asyncio.sleep(dice.uniform(0.2, 1.0))
             dice.choice(crew.alive).send(signal.SIGKILL)
             await crew.start(**QUICK)

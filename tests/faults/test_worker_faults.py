@@ -13,7 +13,7 @@ from milpa.settings import Settings
 from tests.faults.conftest import QUICK
 from tests.faults.crew import Crew, until
 from tests.faults.figures import took
-from tests.faults.form import FULL, times
+from tests.faults.form import FULL, rounds
 from tests.faults.load import load
 
 SHIPPED = {name: getattr(Settings(), name) for name in QUICK}
@@ -31,7 +31,7 @@ async def test_the_jobs_of_workers_killed_at_random_moments_are_finished_by_othe
 ) -> None:
     await asyncio.gather(*(crew.start(interactive_slots=2) for _ in range(2)))
     async with load(crew, dice):
-        for _ in range(times(2, 15) if pace is QUICK else 3):
+        for _ in rounds(2, 15 if pace is QUICK else 3):
             jobs = [await crew.submit("answer", seconds=JOB_SECONDS) for _ in range(4)]
             victim = await crew.holder(dice.choice(jobs))
             await asyncio.sleep(dice.uniform(0, JOB_SECONDS / 2))
@@ -57,7 +57,7 @@ _STEPS = set(EventType) - {EventType.PHASE, EventType.INCUMBENT, EventType.FILE}
 async def test_a_worker_that_comes_back_after_its_lease_writes_nothing(crew: Crew, dice: Random) -> None:
     await asyncio.gather(crew.start(), crew.start())
     async with load(crew, dice):
-        for _ in range(times(1, 6)):
+        for _ in rounds(1, 6):
             job_id = await crew.submit("answer", seconds=1.0)
             zombie = await crew.holder(job_id)
             zombie.send(signal.SIGSTOP)
@@ -73,7 +73,7 @@ async def test_a_worker_that_comes_back_after_its_lease_writes_nothing(crew: Cre
 async def test_workers_told_to_go_one_after_the_other_give_their_jobs_back_uncounted(crew: Crew, dice: Random) -> None:
     await asyncio.gather(crew.start(interactive_slots=2), crew.start(interactive_slots=2))
     async with load(crew, dice):
-        for _ in range(times(1, 6)):
+        for _ in rounds(1, 6):
             long = [await crew.submit("climb", seconds=3.0) for _ in range(2)]
             leaver = await crew.holder(dice.choice(long))
             await asyncio.sleep(dice.uniform(0, 1.0))

@@ -13,10 +13,11 @@ from milpa.errors import TransientError
 from milpa.jobs import FileFormat, JobState
 from storage.ledger import check_ledger
 from tests.faults.crew import PATIENCE, Crew
+from tests.faults.form import FULL
 
 T = TypeVar("T")
 
-EVERY_SECONDS = 0.12
+EVERY_SECONDS = 0.12 if FULL else 0.2
 """The mean pause between two submissions."""
 
 MOST_WAITING = 100

@@ -78,7 +78,7 @@ async def test_three_schedulers_that_die_and_restart_run_each_due_time_once(
     crew: Crew, dice: Random, servers: Servers
 ) -> None:
     await asyncio.gather(*(crew.start(batch_slots=1) for _ in range(SCHEDULERS)))
-    minutes = times(20, 300)
+    minutes = times(10, 300)
     async with load(crew, dice):
         since = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(minutes=minutes)
         schedule = await overdue(crew, since, name="minutely", cron="* * * * *", catch_up_minutes=10_000)

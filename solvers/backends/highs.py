@@ -110,7 +110,7 @@ class Solver:
         self._highs = highspy.Highs()
         self._set_options(model)
         self._pass(model)
-        if not isinstance(self.progress, Silent):
+        if self._has_listener:
             self._listen()
 
     def solve(self, seconds: float | None = None) -> Answer:
@@ -217,7 +217,7 @@ class Solver:
             # HiGHS keeps its pool per thread: another count makes run() fail until the pool is built anew.
             highspy.Highs.resetGlobalScheduler(True)
         _threads_in_use.count = threads
-        self._option("output_flag", logger.isEnabledFor(logging.INFO) and not isinstance(self.progress, Silent))
+        self._option("output_flag", logger.isEnabledFor(logging.INFO) and self._has_listener)
         self._option("threads", threads)
         self._option("random_seed", limits.seed % 2**31)
         self._option("mip_rel_gap", limits.relative_gap)
@@ -239,12 +239,17 @@ class Solver:
 
     def hush(self) -> None:
         """Tell, print and ask nothing more: what is solved from here on are questions about the answer."""
-        if isinstance(self.progress, Silent):
+        if not self._has_listener:
             return
         self.progress = Silent()
         self._option("output_flag", False)
         for callback in (*self._interrupts(), *self._incumbents()):
             callback.clear()
+
+    @property
+    def _has_listener(self) -> bool:
+        """Whether anyone may hear of progress, or ask to stop; `Silent` itself does neither."""
+        return type(self.progress) is not Silent
 
     def _listen(self) -> None:
         for callback in self._interrupts():

@@ -85,8 +85,9 @@ class Pricer:
         scale > 0: a typical size of the field; a change below a millionth of it counts as none.
         """
         field = _Field(self._solver, shift, scale)
-        relaxed, tightened = self._side(field, relax), self._side(field, -relax)
-        self._go_home(field)
+        home = self._line_at(field, 0.0)
+        relaxed, tightened = self._side(field, relax, home), self._side(field, -relax, home)
+        field.move(0.0)
         line = relaxed or tightened
         if line is None:
             return Price(0.0, 0.0, 0.0)
@@ -101,8 +102,8 @@ class Pricer:
         self._go_home(field)
         if self._home is not None and self._is_plain(self._home):
             return field.slope(self._home)
-        line = self._line(field, 0.0, side)
-        self._go_home(field)
+        line = self._line(field, 0.0, side, self._line_at(field, 0.0))
+        field.move(0.0)
         return None if line is None else line.slope
 
     def solve_at(self, shift: Shift, change: float) -> Answer:
@@ -121,15 +122,18 @@ class Pricer:
             field.move(0.0)
 
     def _go_home(self, field: "_Field") -> None:
-        """Put the field back; an answer is only sought when something was moved.
+        """Put the field back; an answer is only sought when something was moved."""
+        if self._home is None or len(self._home.point) != len(self._solver.column_bounds[0]):
+            self._take_first_basis()
+            self._home, self._plain = field.solve_at(0.0), None
+
+    def _take_first_basis(self) -> None:
+        """Have the next run begin where the first ended, as long as no column was added.
 
         From another basis a program on the edge of feasibility may seem beyond it: the first one found it not to be.
         """
-        columns = len(self._solver.column_bounds[0])
-        if self._home is None or len(self._home.point) != columns:
-            if columns == self._columns:
-                self._solver.use_basis(self._basis)
-            self._home, self._plain = field.solve_at(0.0), None
+        if len(self._solver.column_bounds[0]) == self._columns:
+            self._solver.use_basis(self._basis)
 
     def _is_plain(self, home: Answer) -> bool:
         """Tell whether no basic variable is at a bound: then prices are the same on both sides, and the only ones."""
@@ -142,8 +146,9 @@ class Pricer:
             )
         return self._plain
 
-    def _side(self, field: "_Field", side: int) -> _Line | None:
-        line = first = self._line(field, 0.0, side)
+    def _side(self, field: "_Field", side: int, home: _Line | None) -> _Line | None:
+        self._take_first_basis()
+        line = first = self._line(field, 0.0, side, home)
         for _ in range(self._extensions):
             if line is None or first is None or not np.isfinite(line.end(side)):
                 break
@@ -153,10 +158,13 @@ class Pricer:
             line = further
         return line and first and _Line(first.slope, line.low, line.high)
 
-    def _line(self, field: "_Field", begin: float, side: int) -> _Line | None:
-        """Return the line that begins at a distance from the limit and goes on to `side`; None: infeasible there."""
+    def _line(self, field: "_Field", begin: float, side: int, home: _Line | None = None) -> _Line | None:
+        """Return the line that begins at a distance from the limit and goes on to `side`; None: infeasible there.
+
+        home: the line at the limit itself, which serves where it goes on.
+        """
         near = _SAME_POINT * field.scale
-        line = self._line_at(field, 0.0) if begin == 0.0 else None
+        line = home
         if line is not None and line.end(side) > near:
             return line
         step = _FIRST_STEP * field.scale

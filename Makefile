@@ -28,7 +28,7 @@ test: $(STAMP) ## Run all tests against real PostgreSQL and Redis
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 attack: $(STAMP) ## Ask the API whatever a schema or a fuzz may come up with, at length
-	@$(BIN)/pytest tests/api/attack --attack 25 --capture no
+	@$(BIN)/pytest tests/api/attack --attack 15 --capture no
 
 lint: $(STAMP) ## Style, types, the contracts of the house and known weaknesses
 	@$(BIN)/ruff check .

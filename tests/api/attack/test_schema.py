@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Container, Sequence
 from typing import Any
 
-import httpx
 import pytest
 import requests
 import schemathesis
@@ -32,11 +31,10 @@ from solvers.registry import all_kinds
 from storage.rows import Role
 from storage.transaction import Database
 from tests.api.attack.holds import holds_for_all
-from tests.api.attack.solving import SolvingDriver
+from tests.api.attack.solving import SolvingDriver, Things, make_attackable
 from tests.api.attack.wire import Wire
 from tests.api.conftest import BASE, NewKey, client
 from tests.api.test_permissions import NO, OPEN, TABLE, Route
-from tests.api.things import make_things
 from tests.storage.steps import add_tenant
 
 pytestmark = pytest.mark.slow
@@ -55,7 +53,6 @@ ABOUT = ("own", "foreign", "drawn")
 SCHEMA = schemathesis.openapi.from_dict(json.loads(openapi.committed()))
 OPERATIONS = [found.ok() for found in SCHEMA.get_all_operations()]
 OPERATIONS.sort(key=lambda operation: operation.method.upper() == "DELETE")
-Things = dict[str, str]
 
 
 class Asker:
@@ -110,7 +107,7 @@ async def askers(app: Litestar, database: Database, new_key: NewKey, settings: S
     async def things_of_a_new_tenant(role: Role) -> tuple[str, Things]:
         tenant = await add_tenant(database)
         async with client(app, await new_key(tenant)) as http:
-            return await new_key(tenant, role), await attackable_things(http, SolvingDriver(database, tenant, settings))
+            return await new_key(tenant, role), await make_attackable(http, SolvingDriver(database, tenant, settings))
 
     _, foreign = await things_of_a_new_tenant(Role.ADMIN)
     found = []
@@ -118,15 +115,6 @@ async def askers(app: Litestar, database: Database, new_key: NewKey, settings: S
         key, own = await things_of_a_new_tenant(role)
         found.append(Asker(role, key, {"own": own, "foreign": foreign}))
     return [*found, Asker(NOBODY, None, {"own": foreign, "foreign": foreign})]
-
-
-async def attackable_things(http: httpx.AsyncClient, driver: SolvingDriver) -> Things:
-    """Make one of each thing with an id, and a good link to a file."""
-    made = await make_things(http, driver)
-    path = f"/v1/jobs/{made['job_id']}/files"
-    name = (await http.get(path)).json()["items"][0]["name"]
-    token = (await http.get(f"{path}/{name}")).headers["location"].rpartition("/")[2]
-    return made | {"name": name, "token": token}
 
 
 async def test_answers_are_what_the_document_says(app: Litestar, askers: Sequence[Asker], longer: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import msgspec
-from asyncpg import Connection
+from asyncpg import Connection, InterfaceError, PostgresError
 from sqlalchemy import TextClause
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -94,15 +94,28 @@ class Session:
         with told_apart(OSError):
             await self.connection.execute(statement, values)
 
-    async def _ask(self, how: Callable[..., Awaitable[Any]], statement: TextClause, values: dict[str, Any]) -> Any:
-        """Give a text to asyncpg, in the transaction that SQLAlchemy has open on the same connection.
-
-        SQLAlchemy has nothing to add to a text, and takes longer over it than PostgreSQL does. A connection that was
-        lost, or left amid an answer, is thrown away as SQLAlchemy would.
-        """
+    @property
+    def driver(self) -> Any:
+        """Asyncpg's own connection, which SQLAlchemy's is about."""
         sync = self.connection.sync_connection
-        driver: Any = sync and sync.connection.driver_connection
+        return sync and sync.connection.driver_connection
+
+    async def undo(self) -> None:
+        """Roll back what was begun; a connection that can't is thrown away."""
+        if self.connection.invalidated or self.driver.is_closed():
+            return
+        try:
+            await self.driver.execute("ROLLBACK")
+        except (PostgresError, InterfaceError, OSError):
+            await self.connection.invalidate()
+
+    async def _ask(self, how: Callable[..., Awaitable[Any]], statement: TextClause, values: dict[str, Any]) -> Any:
+        """Give a text to asyncpg: SQLAlchemy has nothing to add to it, and takes longer over it than PostgreSQL does.
+
+        A connection that was lost, or left amid an answer, is thrown away as SQLAlchemy would.
+        """
         sql, names = _written(statement)
+        driver = self.driver
         with told_apart(OSError):
             try:
                 return await how(driver, sql, *map(values.__getitem__, names))

@@ -16,20 +16,16 @@ from storage.session import Session, read
 LEASE_SECONDS = 120.0
 """How long a worker may be silent over an export before another starts it anew."""
 
-_ROW = (
-    "id, state, subject_kind, requested_by, attempt, object_key, size, sha256, created_at, finished_at, expires_at, "
-    "reason"
-)
-_CREATE = text(f"""
+_CREATE = text("""
 INSERT INTO exports (tenant_id, id, subject_kind, subject, requested_by)
-VALUES (:tenant, :id, :kind, :subject, :requested_by) RETURNING {_ROW}
-""")  # noqa: S608  the names of our own columns
-_GET = text(f"SELECT {_ROW} FROM exports WHERE id = :export")  # noqa: S608
-_LIST = text(f"""
-SELECT {_ROW} FROM exports
+VALUES (:tenant, :id, :kind, :subject, :requested_by) RETURNING *
+""")
+_GET = text("SELECT * FROM exports WHERE id = :export")
+_LIST = text("""
+SELECT * FROM exports
 WHERE CAST(:before AS timestamptz) IS NULL OR (created_at, id) < (:before, CAST(:before_id AS uuid))
 ORDER BY created_at DESC, id DESC LIMIT :limit
-""")  # noqa: S608
+""")
 _OPEN = text("SELECT subject, created_at FROM exports WHERE id = :export AND attempt = :attempt AND state = 'running'")
 _RENEW = text("""
 UPDATE exports SET lease_until = now() + make_interval(secs => :lease)

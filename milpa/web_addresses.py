@@ -6,6 +6,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 import httpx
 
 MAX_LENGTH = 2000
+_PORTS = range(1, 65_536)
 
 _PUBLIC_V6 = ip_network("2000::/3")
 """All of the global IPv6 space there is; what is outside (mapped, compatible, NAT64, local, multicast) is refused."""
@@ -62,14 +63,16 @@ def wrong_with(url: str, ports: Sequence[int], *, private_targets: bool) -> str 
         return f"An address has {MAX_LENGTH:,} characters at most."
     try:
         parsed = httpx.URL(url)
+        host = parsed.host  # decoded only now: `xn--` may begin what is no name
     except (httpx.InvalidURL, UnicodeError, ValueError):
         return "This is not a URL."
     rules = (
         (not any(character.isspace() for character in url), "An address has no spaces in it."),
-        (parsed.scheme in {"http", "https"} and parsed.host, "An address starts with https:// or http:// and a host."),
+        (parsed.scheme in {"http", "https"} and host, "An address starts with https:// or http:// and a host."),
         (not parsed.userinfo, "An address has no user name or password in it."),
+        (port_of(parsed) in _PORTS, "There is no such port."),
         (not ports or port_of(parsed) in ports, f"The port is one of {', '.join(map(str, ports))} here."),
-        (private_targets or not _is_private_literal(parsed.host), "An address is one of the public internet here."),
+        (private_targets or not _is_private_literal(host), "An address is one of the public internet here."),
     )
     return next((wrong for holds, wrong in rules if not holds), None)
 

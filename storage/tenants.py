@@ -4,6 +4,7 @@ import hmac
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from unicodedata import is_normalized
 from uuid import UUID
 
 import msgspec
@@ -17,6 +18,7 @@ from storage.rows import ApiKeyRow, NewApiKey, Role, TenantRow
 from storage.session import Session, read, to_json
 
 LOCAL = "local"
+_LONGEST_NAME = 255
 
 _KEY_FORM = re.compile(r"mlp_(?P<prefix>[0-9a-f]+)_[0-9a-f]+$")
 
@@ -49,7 +51,11 @@ class TenantStore:
         self._session = session
 
     async def create(self, name: str, max_running: int | None = None) -> TenantRow:
-        """Make a tenant. UsageError (`tenant_exists`): the name is taken."""
+        """Make a tenant. UsageError (`tenant_exists`, `bad_tenant_name`): the name is taken, or cannot be one."""
+        if not _can_be_named(name):
+            raise UsageError(
+                "bad_tenant_name", "A tenant's name is 1 to 255 visible characters, composed (NFC), and is no id."
+            )
         row = await self._session.first(_CREATE, id=new_id(), name=name, max_running=max_running)
         if row is None:
             raise UsageError("tenant_exists", f"There is a tenant called {name!r} already.")
@@ -107,3 +113,12 @@ class TenantStore:
         if known_secret and key is not None and key.tenant_id == tenant.id and key.role is Role.ADMIN:
             return tenant, known_secret
         return tenant, (await self.create_key(tenant.id, "admin", Role.ADMIN)).secret
+
+
+def _can_be_named(name: str) -> bool:
+    """Tell whether a token could name a tenant so, and no other one by it."""
+    try:
+        UUID(name)
+    except ValueError:
+        return 0 < len(name) <= _LONGEST_NAME and name.isprintable() and is_normalized("NFC", name)
+    return False

@@ -79,6 +79,8 @@ async def test_what_is_left_out_of_a_change_stays(http: httpx.AsyncClient) -> No
         ({"url": "http://169.254.169.254/latest/meta-data"}, "/url", "bad_address"),
         ({"url": "https://user:secret@example.org/"}, "/url", "bad_address"),
         ({"url": "https://example.org:22/"}, "/url", "bad_address"),
+        ({"url": "https://xn--a/"}, "/url", "bad_address"),
+        ({"url": f"https://{'xn--' * 400}/"}, "/url", "bad_address"),
         ({"url": "https://example.org/" + "x" * 2000}, "/url", None),
         ({"events": ["job.exploded"]}, "/events/0", None),
         ({"kinds": ["deal-picker", "tea-picker"]}, "/kinds/1", "unknown_kind"),

@@ -168,6 +168,16 @@ async def test_a_tenants_name_is_its_own(database: Database) -> None:
     assert refused.value.code == "tenant_exists"
 
 
+@pytest.mark.parametrize(
+    "name", ["", "a" * 256, "cafe\u0301", "a\nb", "a\x00", "\u202eloohcs", "0198f2c6-0000-7000-8000-000000000000"]
+)
+async def test_a_name_that_could_be_taken_for_another_names_no_tenant(database: Database, name: str) -> None:
+    async with database.fleet() as fleet:
+        with pytest.raises(UsageError) as refused:
+            await fleet.tenants.create(name)
+    assert refused.value.code == "bad_tenant_name"
+
+
 async def test_the_local_tenant_is_made_once_and_its_good_key_is_kept(database: Database) -> None:
     async with database.fleet() as fleet:
         tenant, secret = await fleet.tenants.ensure_local()

@@ -200,6 +200,7 @@ def test_there_are_targets_enough() -> None:
         "https://exa mple.org/",
         "https://example.org/\r\nHost: inside",
         "https://[::1/",
+        "https://xn--a/",
         "https://[fe80::1%25lo]/",
         "https://127.0.0.1/",
         "https://[::1]/",
@@ -341,3 +342,8 @@ def test_ports_are_those_of_the_scheme_when_left_out() -> None:
     assert port_of(httpx.URL("http://example.org")) == 80
     assert port_of(httpx.URL("https://example.org")) == 443
     assert port_of(httpx.URL("https://example.org:8443")) == 8443
+
+
+@pytest.mark.parametrize("port", ["65536", "99999999", "-1"])
+def test_a_port_that_there_is_not_is_none_even_where_any_may_be(port: str) -> None:
+    assert wrong_with(f"https://example.org:{port}/", (), private_targets=True)

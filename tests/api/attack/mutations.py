@@ -11,7 +11,7 @@ from tests.support.planted import MARK
 
 ODD: list[Any] = [
     None, True, False, 0, -1, 1, 2**31, 2**53 + 1, 2**63, -(2**63) - 1, 10**400, 1e308, -1e308, 5e-324, -0.0, 0.1, "", " ", "\x00", "\ud800", "\udfff\ud800",
-    "\u202e", "\ufeff", "e\u0301", "ﬁ", "=1+1", "' OR 1=1 --", "../../etc/passwd", "http://[::1", "http://ⓔⓧⓐⓜⓟⓛⓔ.com:99999/", "a" * 300, MARK * 3000,
+    "\u202e", "\ufeff", "e\u0301", "ﬁ", "=1+1", "' OR 1=1 --", "../../etc/passwd", "http://[::1", "http://xn--a", "http://" + "xn--" * 400, "http://a:-1", "http://ⓔⓧⓐⓜⓟⓛⓔ.com:99999/", "a" * 300, MARK * 3000,
     "9999-12-31T23:59:59-23:59", "0 0 30 2 *", "America/../UTC", "%s%n{0}${x}", [], {}, [[]], {"": {}}, {"__class__": 1, "constructor": {}, "~1/": MARK},
 ]  # fmt: skip
 RAW = [

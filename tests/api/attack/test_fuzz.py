@@ -38,7 +38,8 @@ GOOD: dict[tuple[str, str], Any] = {
 _KEPT = text("""
 SELECT (SELECT count(*) FROM jobs), (SELECT count(*) FROM batches), (SELECT count(*) FROM schedules),
     (SELECT count(*) FROM webhook_endpoints), (SELECT count(*) FROM api_keys), (SELECT count(*) FROM idempotency_keys),
-    (SELECT count(*) FROM payloads), (SELECT count(*) FROM job_events), (SELECT count(*) FROM webhook_deliveries)
+    (SELECT count(*) FROM payloads), (SELECT count(*) FROM job_events), (SELECT count(*) FROM webhook_deliveries),
+    (SELECT count(*) FROM exports), (SELECT count(*) FROM file_requests)
 """)
 Ask = Callable[..., Awaitable[httpx.Response]]
 

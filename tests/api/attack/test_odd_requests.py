@@ -112,6 +112,12 @@ def times() -> Iterator[Asked]:
         yield Asked("POST", "/v1/webhooks/{webhook_id}/redeliver", [JSON], asked)
 
 
+def persons() -> Iterator[Asked]:
+    for person in ("\x00", "", "a" * 9000, "\u202e", "%", "../x", 1, None, [], "e\u0301"):
+        for subject in ({"kind": "user", "id": person}, {"kind": person, "id": "x"}, person):
+            yield Asked("POST", "/v1/exports", [JSON], json.dumps({"subject": subject}).encode())
+
+
 def queries() -> Iterator[Asked]:
     odd = [
         "cursor=", "cursor=AAAA", "cursor=%FF", "cursor=" + "A" * 5000, "cursor=%C3%A9", "name=%25_%5C", "name=%5C", "name=%", "tag=%00", "name=a%00b",
@@ -139,6 +145,8 @@ PATHS = [
     "/v1/jobs/{job_id}/files/%00", "/v1/jobs/{job_id}/files/%ff", "/v1/jobs/{job_id}/files/" + "a" * 9000, "/v1/downloads/%00", "/v1/downloads/%ff",
     "/v1/downloads/" + "A" * 9000, "/v1/downloads/..%2f", "/v1/kinds/..%2f", "/v1/kinds/%00", "/v1/kinds/deal-picker/template.csv%00",
     "/docs/../v1/me", "/docs/%2e%2e/v1/me", "/docs/redoc.min.js%00", "/docs/..%2fpage.html", "*", "", "/%", "/%zz", "/%E0%80%AF",
+    "/v1/subjects/user/%00", "/v1/subjects/%00/x", "/v1/subjects/user/" + "a" * 9000, "/v1/subjects/user/%25", "/v1/subjects/user/%E2%80%AE",
+    "/v1/downloads/exports/%00", "/v1/exports/{job_id}%00", "/v1/webhooks/deliveries/%00/redeliver", "/v1/webhooks/deliveries/{job_id}",
 ]  # fmt: skip
 
 
@@ -221,7 +229,7 @@ async def ask_all(app: Litestar, things: dict[str, str], asked: Iterable[Asked],
     return statuses
 
 
-@pytest.mark.parametrize("group", [content_types, parts, numbers, times, queries, methods, headers])
+@pytest.mark.parametrize("group", [content_types, parts, numbers, times, persons, queries, methods, headers])
 async def test_odd_requests_are_answered_as_all_others(
     app: Litestar, key: str, things: dict[str, str], group: Callable[[], Iterable[Asked]]
 ) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, TextIO, cast
 from uuid import UUID, uuid4
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from redis.asyncio import Redis
 
 from deploy.local.servers import Servers
@@ -17,6 +19,10 @@ from tests.support.stack import running_servers, settings_of
 
 if TYPE_CHECKING:
     from storage.transaction import Database
+
+# No test asserts how fast a machine is, and a busy one may be slow at making up examples too.
+hypothesis_settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("any machine")
 
 
 class _Both:

@@ -338,7 +338,7 @@ async def test_a_stream_keeps_its_place_and_a_dead_process_loses_them(
 ) -> None:
     from api import stream_places
 
-    monkeypatch.setattr(stream_places, "LEASE_SECONDS", 0.3)
+    monkeypatch.setattr(stream_places, "LEASE_SECONDS", 3.0)
     one, _ = two_streams
     async with streaming(one) as stream:
         assert stream.status_code == 200
@@ -350,7 +350,7 @@ async def test_a_stream_keeps_its_place_and_a_dead_process_loses_them(
 
         await until(renewed)
         # What a process leaves behind that died: a lease that nobody renews.
-        await redis.zadd(pool, {"dead": float((await redis.time())[0]) + 1.0})
+        await redis.zadd(pool, {"dead": float((await redis.time())[0]) + 3.0})
         assert (await left(one))["tenant-streams"] == 1
 
         async def forgotten() -> bool:

@@ -101,13 +101,15 @@ class Session:
         return sync and sync.connection.driver_connection
 
     async def undo(self) -> None:
-        """Roll back what was begun; a connection that can't is thrown away."""
+        """Roll back what was begun; a connection that can't, or is kept from it, is thrown away."""
         if self.connection.invalidated or self.driver.is_closed():
             return
         try:
             await self.driver.execute("ROLLBACK")
-        except (PostgresError, InterfaceError, OSError):
+        except BaseException as error:  # a cancellation too: what would go back is bound to a tenant still
             await self.connection.invalidate()
+            if not isinstance(error, (PostgresError, InterfaceError, OSError)):
+                raise
 
     async def _ask(self, how: Callable[..., Awaitable[Any]], statement: TextClause, values: dict[str, Any]) -> Any:
         """Give a text to asyncpg: SQLAlchemy has nothing to add to it, and takes longer over it than PostgreSQL does.

@@ -262,13 +262,17 @@ def _engine(settings: Settings, pool: int, server_settings: Mapping[str, str] | 
         isolation_level="AUTOCOMMIT",  # transactions are begun and ended by us, at half the price
         hide_parameters=True,  # errors are logged, and the caller's data is not
     )
-    event.listen(engine.sync_engine, "checkout", _replace_closed)
+    event.listen(engine.sync_engine, "checkout", _replace_unfit)
     return engine
 
 
-def _replace_closed(connection: Any, _record: Any, _proxy: Any) -> None:
-    """Have the pool open anew what the server has closed meanwhile; it costs no round trip to know."""
-    if connection.driver_connection.is_closed():
+def _replace_unfit(connection: Any, _record: Any, _proxy: Any) -> None:
+    """Have the pool open anew what the server has closed meanwhile, or what is in somebody's transaction still.
+
+    It costs no round trip to know. `Session.undo` leaves no transaction behind; this is the second wall.
+    """
+    driver = connection.driver_connection
+    if driver.is_closed() or driver.is_in_transaction():
         raise DisconnectionError
 
 

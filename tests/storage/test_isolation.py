@@ -19,6 +19,7 @@ from milpa.errors import UsageError
 from milpa.jobs import new_id
 from milpa.settings import Settings
 from storage.rows import JobFilter
+from storage.session import Session
 from storage.tables import metadata
 from storage.transaction import Database, FleetTransaction, Transaction
 from tests.storage.steps import add_tenant, claim, new_job, submit, succeeded
@@ -104,6 +105,94 @@ async def test_transactions_cancelled_in_the_middle_of_a_statement_leave_no_tena
         await asyncio.gather(held, return_exceptions=True)
         async with narrow.transaction(other) as tx:
             assert await tx.jobs.list() == []
+
+
+async def test_transactions_cancelled_twice_leave_no_tenant_and_nothing_written_behind(narrow: Database) -> None:
+    """The second time, at many moments, while the first is being undone; what stays open, the next would commit."""
+    tenant, other = await add_tenant(narrow), await add_tenant(narrow)
+
+    async def hold(entered: asyncio.Event) -> None:
+        async with narrow.transaction(tenant) as tx:
+            await tx.jobs.submit(new_job())
+            entered.set()
+            await asyncio.sleep(5)
+
+    for number in range(50):
+        luck, entered = random.Random(number), asyncio.Event()
+        held = asyncio.create_task(hold(entered))
+        await entered.wait()
+        held.cancel()
+        for _ in range(2):
+            await asyncio.sleep(luck.choice([0, 0, 0.0001, 0.0005, 0.002]))
+            held.cancel()
+        await asyncio.gather(held, return_exceptions=True)
+        async with narrow.transaction(other) as tx:
+            assert await tx.jobs.list() == []
+    async with narrow.transaction(tenant) as tx:
+        assert await tx.jobs.list() == []
+    await assert_nothing_stays(narrow)
+
+
+async def test_a_connection_whose_rolling_back_is_cancelled_is_thrown_away(narrow: Database) -> None:
+    async with narrow._engine.connect() as connection:
+        session = Session(connection, narrow.settings, narrow._seal, narrow._hash_key)
+        await session.driver.execute("BEGIN")
+        undoing = asyncio.create_task(session.undo())
+        await asyncio.sleep(0)  # it has asked for the end, and nobody has answered yet
+        undoing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await undoing
+        assert connection.invalidated
+
+
+async def test_a_connection_that_came_back_inside_a_transaction_is_not_lent_again(narrow: Database) -> None:
+    async with AsyncExitStack() as stack:
+        for _ in range(narrow.settings.database_pool):
+            connection = await stack.enter_async_context(narrow._engine.connect())
+            sync = connection.sync_connection
+            assert sync is not None
+            await sync.connection.driver_connection.execute("BEGIN; SELECT set_config('milpa.tenant', 'x', true)")
+    await assert_nothing_stays(narrow)
+
+
+async def test_no_connection_is_lost_over_two_hundred_cancelled_uses(settings: Settings) -> None:
+    """At every moment: waiting for a connection, beginning, in a statement, committing, undoing, giving back."""
+    database = await Database.connect(replace(settings, database_pool=2))
+    tenant = await add_tenant(database)
+
+    async def write() -> None:
+        async with database.transaction(tenant) as tx:
+            await tx.jobs.submit(new_job())
+
+    async def look_at_all() -> None:
+        async with database.fleet() as fleet:
+            await fleet.connection.execute(text("SELECT pg_sleep(0.01)"))
+
+    async def look_up() -> None:
+        async with database.lookups() as tenants:
+            await tenants.get(tenant)
+
+    async def cancelled(number: int) -> None:
+        luck = random.Random(number)
+        use = asyncio.create_task(luck.choice([write, write, look_at_all, look_up])())
+        for _ in range(luck.choice([1, 1, 2])):
+            await asyncio.sleep(luck.random() / 50)
+            use.cancel()
+        await asyncio.gather(use, return_exceptions=True)
+
+    for start in range(0, 200, 4):
+        await asyncio.gather(*map(cancelled, range(start, start + 4)))
+    both = asyncio.Barrier(2)
+
+    async def serve() -> None:
+        async with database.transaction(tenant) as tx:
+            assert (await tx.connection.execute(text("SELECT 1"))).scalar() == 1
+            await both.wait()
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(serve(), serve())
+        await asyncio.gather(look_up(), look_up())
+    await database.close()
 
 
 async def test_looking_up_keys_lends_no_rights_to_transactions(narrow: Database) -> None:

@@ -2,18 +2,18 @@
 
 The process: `python -m solvers.rows read <kind> <format>` takes the file on stdin and answers a `RowsRead` as msgpack;
 `python -m solvers.rows template <kind> <csv|xlsx>` answers the file. It limits its own memory and processor time, and
-none of our settings is in its environment. Exit code 0: answered; killed by a signal or TOO_COSTLY: the file's fault;
+no secret is in its environment. Exit code 0: answered; killed by a signal or TOO_COSTLY: the file's fault;
 anything else: ours, with the place on stderr and none of the caller's data.
 """
 
 import asyncio
-import os
 import sys
 from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
 
+from milpa.bare_environment import bare_environment
 from milpa.errors import FatalError
 from solvers.issues import Issue
 
@@ -98,7 +98,6 @@ def _located(issue: Issue, read: RowsRead, table: str) -> Issue:
 
 async def _run(arguments: list[str], data: bytes, seconds: float) -> bytes | None:
     """Run the process; None: it took too long, too much memory, or fell over its input."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MILPA_")}
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-I",
@@ -108,7 +107,7 @@ async def _run(arguments: list[str], data: bytes, seconds: float) -> bytes | Non
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
-        env=environment | {"POLARS_MAX_THREADS": "1", "RAYON_NUM_THREADS": "1"},
+        env=bare_environment(POLARS_MAX_THREADS="1", RAYON_NUM_THREADS="1"),
     )
     try:
         answer, complaint = await asyncio.wait_for(process.communicate(data), seconds)

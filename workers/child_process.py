@@ -13,6 +13,7 @@ from collections.abc import Callable
 import msgspec
 import psutil
 
+from milpa.bare_environment import bare_environment
 from milpa.errors import FatalError
 from milpa.jobs import JobProgress, Outcome
 from milpa.settings import Settings
@@ -252,11 +253,10 @@ class ChildProcess:
 
 
 def _environment(threads: int) -> dict[str, str]:
-    """Return the child's environment: our import path, no secret of ours, and libraries held to their threads."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MILPA_")}
+    """Return the child's environment: our import path, no secret, and libraries held to their threads."""
     pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS")
     path = os.pathsep.join(entry for entry in sys.path if entry)
-    return {**inherited, **dict.fromkeys(pools, str(threads)), "PYTHONPATH": path}
+    return bare_environment(**dict.fromkeys(pools, str(threads)), PYTHONPATH=path)
 
 
 def _epitaph(code: int) -> str:

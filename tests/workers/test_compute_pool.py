@@ -306,10 +306,15 @@ async def test_a_cancel_in_the_moment_a_child_is_handed_over_is_not_lost(
 
 async def test_a_child_sees_no_secret_of_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MILPA_SEAL_KEYS", "k1:secret")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("PGPASSWORD", "secret")
     pool = ComputePool(SETTINGS, kinds=KINDS)
     try:
         await pool.start()
-        assert not [name for name in psutil.Process(await pid(pool)).environ() if name.startswith("MILPA_")]
+        seen = psutil.Process(await pid(pool)).environ()
+        assert seen["PATH"] == os.environ["PATH"]
+        assert not {"MILPA_SEAL_KEYS", "AWS_SECRET_ACCESS_KEY", "PGPASSWORD"} & set(seen)
+        assert "secret" not in " ".join(seen.values())
     finally:
         await pool.close()
 

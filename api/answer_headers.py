@@ -26,11 +26,16 @@ class AnswerHeaders:
         self._only_tls = [(b"strict-transport-security", b"max-age=%d" % settings.hsts_seconds)]
         self._hsts = settings.hsts_seconds > 0
 
+    def of(self, scheme: str) -> Sequence[Header]:
+        """Return what belongs on the answer to one who came by http or https."""
+        only_tls = self._hsts and (self._tls or scheme == "https")
+        return (*ALWAYS, *self._only_tls) if only_tls else ALWAYS
+
     async def add(self, message: Message, scope: Scope) -> None:
         """Put on an answer's head what is not there yet."""
         if message["type"] != "http.response.start":
             return
         given = list(message.get("headers", []))
         names = {name.lower() for name, _ in given}
-        more = self._only_tls if self._hsts and (self._tls or scope["scheme"] == "https") else []
-        message["headers"] = [*given, *(header for header in (*ALWAYS, *more) if header[0] not in names)]
+        more = self.of(scope["scheme"])
+        message["headers"] = [*given, *(header for header in more if header[0] not in names)]

@@ -11,6 +11,7 @@ from litestar import Request, Response
 from litestar.types.asgi_types import HTTPReceiveMessage
 from multipart import parse_options_header
 
+from api.in_flight import InFlight
 from api.problem_details import invalid, malformed, too_large, unsupported
 from api.services import settings_for
 from api.times import beyond_utc
@@ -21,7 +22,7 @@ from solvers.issues import Issue, pointer
 T = TypeVar("T")
 AnyRequest = Request[Any, Any, Any]
 HEAVY_BYTES = 65_536
-"""Bodies larger than this are unpacked and decoded off the event loop."""
+"""Bodies larger than this are decoded off the event loop, and counted among those in flight."""
 _HEAVY = asyncio.Semaphore(1)
 """One large body is decoded at a time: it takes many times its own size, and decoding holds the interpreter anyway."""
 _LENGTH_DIGITS = 15
@@ -64,13 +65,19 @@ async def read_json(request: AnyRequest) -> bytes:
 
 
 async def read_body(request: AnyRequest) -> bytes:
-    """Read the body, unpacking gzip and zstd. `max_body_bytes` holds for what arrives and for what it unpacks to."""
+    """Read the body, unpacking gzip and zstd. `max_body_bytes` holds for what arrives and for what it unpacks to.
+
+    A large body counts among those of all requests until this one has ended; while they are too many it is 503.
+    """
     limit = settings_for(request).max_body_bytes
     coding = request.headers.get("content-encoding", "identity").strip().lower()
     if coding not in {"identity", "gzip", "x-gzip", "zstd"}:
         raise unsupported("Content-Encoding is one of gzip, zstd.", **{"Accept-Encoding": "gzip, zstd"})
     body = await _receive(request, limit)
-    return body if coding == "identity" else await asyncio.to_thread(unpack, body, coding, limit)
+    if coding != "identity":
+        body = await asyncio.to_thread(unpack, body, coding, limit)
+        _hold(request, len(body))
+    return body
 
 
 async def _receive(request: AnyRequest, limit: int) -> bytes:
@@ -85,8 +92,15 @@ async def _receive(request: AnyRequest, limit: int) -> bytes:
         body += message["body"]
         if len(body) > limit:
             raise too_large(limit)
+        _hold(request, len(body))
         if not message.get("more_body", False):
             return bytes(body)
+
+
+def _hold(request: AnyRequest, size: int) -> None:
+    if size > HEAVY_BYTES:
+        in_flight: InFlight = request.app.state.in_flight
+        in_flight.hold(request.scope, size)
 
 
 def unpack(packed: bytes, coding: str, limit: int) -> bytes:

@@ -117,7 +117,7 @@ async def _check_room(request: AnyRequest, transaction: Transaction, count: int,
     if count > room:
         _tell(request, [f'"{OPEN_JOBS}";q={most};qu="concurrent-requests"'], [f'"{OPEN_JOBS}";r={room}'])
         detail = f"The limit is {most:,} jobs that have not ended for a tenant; this makes {count:,}, {room:,} may be."
-        raise ProblemError(429, "too-many-open-jobs", detail, headers={"Retry-After": str(_OPEN_JOBS_RETRY_SECONDS)})
+        raise _refusal("too-many-open-jobs", detail, None if count > most else _OPEN_JOBS_RETRY_SECONDS)
 
 
 async def _take_jobs(request: AnyRequest, mine: Sequence[Policy], count: int) -> Taken:
@@ -145,7 +145,7 @@ async def _take(request: AnyRequest, mine: Sequence[Policy], units: int) -> Take
         [f'"{policy.rule.name}";r={standing.left};t={standing.first_back}' for policy, standing in stand],
     )
     if not taken.ok:
-        policy, standing = max(stand, key=lambda pair: pair[1].fits_in)
+        policy, standing = max(stand, key=lambda pair: (units > pair[0].quota, pair[1].fits_in))
         raise _exceeded(policy, units, standing.left, standing.fits_in)
     return taken
 
@@ -170,7 +170,14 @@ async def take_place(request: AnyRequest, lease: str) -> list[Pool]:
 
 def _exceeded(policy: Policy, units: int, left: int, seconds: int) -> ProblemError:
     detail = f"The limit is {policy.quota:,} {policy.rule.words}; {left:,} are left, and this takes {units:,}."
-    return ProblemError(429, "quota-exceeded", detail, headers={"Retry-After": str(max(1, seconds))})
+    return _refusal("quota-exceeded", detail, None if units > policy.quota else max(1, seconds))
+
+
+def _refusal(slug: str, detail: str, seconds: int | None) -> ProblemError:
+    """Return a 429 that says when to ask again; None: what asks for more than the whole limit has never room."""
+    if seconds is None:
+        return ProblemError(429, slug, f"{detail} That never fits: ask for less at once.")
+    return ProblemError(429, slug, detail, headers={"Retry-After": str(seconds)})
 
 
 def _tell(request: AnyRequest, allowed: list[str], left: list[str]) -> None:

@@ -30,6 +30,7 @@ from api import (
 )
 from api.answer_headers import AnswerHeaders
 from api.auth import authorize, declared_routes
+from api.in_flight import InFlight
 from api.limits import tell_limits
 from api.metrics import Metrics
 from api.problem_details import answer_error
@@ -93,11 +94,12 @@ def create_app(settings: Settings) -> Litestar:
     UsageError (`bad_setting`): tokens could be forged under these settings. FatalError (`undeclared_route`): a route
     says nothing of who may.
     """
-    metrics = Metrics()
+    metrics, in_flight = Metrics(), InFlight(settings)
     state = State(
         {
             "settings": settings,
             "metrics": metrics,
+            "in_flight": in_flight,
             "tokens": Tokens(settings),
             "templates": Templates(),
         }
@@ -105,6 +107,7 @@ def create_app(settings: Settings) -> Litestar:
     app = Litestar(
         route_handlers=[*_ROUTES, *(health.METRICS_ROUTES if settings.metrics else [])],
         guards=[authorize],
+        middleware=[in_flight],
         exception_handlers={Exception: answer_error},
         before_send=[stamp, tell_limits, AnswerHeaders(settings).add, metrics.observe, keep_trail],
         lifespan=[run_services],

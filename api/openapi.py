@@ -80,9 +80,10 @@ _PROBLEMS: dict[int, tuple[str, tuple[str, ...]]] = {
     413: ("The body is too large, unpacked.", ()),
     415: ("Another Content-Type or Content-Encoding is needed.", ()),
     422: ("Understood and wrong: all issues at once, with pointers.", ()),
-    429: ("More than a limit allows.", ("Retry-After", *LIMITED)),
+    429: ("More than a limit allows; without Retry-After, more than it ever will.", ("Retry-After", *LIMITED)),
     500: ("A fault of Milpa's; it was logged with the request's id.", ()),
-    503: ("A part that Milpa needs is away; nothing was accepted.", ("Retry-After",)),
+    503: ("A part that Milpa needs is away, or busy; nothing was accepted.", ("Retry-After",)),
+    504: ("Milpa took too long; ask again with the same Idempotency-Key.", ()),
 }
 
 
@@ -188,7 +189,7 @@ def _entry(route: HTTPRoute, handler: HTTPRouteHandler, operation: Operation, sc
 
 def _statuses(route: HTTPRoute, handler: HTTPRouteHandler) -> list[int]:
     operation: Operation = handler.opt["operation"]
-    found = {500, *operation.problems}
+    found = {500, 504, *operation.problems}
     if handler.opt["requires"] is not Permission.PUBLIC:
         found |= {401, 403, 503}
     if operation.limited:

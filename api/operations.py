@@ -29,8 +29,8 @@ class Answer(msgspec.Struct, frozen=True):
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """What one route reads and answers; the tag groups it.
 
-    problems: statuses beside those that follow from the rest (401, 403, 500 and 503; 404 with an id in the path; 400,
-    413, 415 and 422 with a body; 422 with a query; 429 where limited). summary: the first line of the handler's
+    problems: statuses beside those that follow from the rest (401, 403, 500, 503 and 504; 404 with an id in the path;
+    400, 413, 415 and 422 with a body; 422 with a query; 429 where limited). summary: the first line of the handler's
     docstring when left out. personal: shows what may be personal data, so that each reading is kept in the audit, as
     every write is. limited: whether it is counted against limits, and says so.
     """

@@ -5,14 +5,14 @@ whoever does not take its answer is cut off.
 """
 
 from asyncio import Transport
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from api.answer_headers import ALWAYS
+from api.answer_headers import AnswerHeaders, Header
 from api.problem_details import MEDIA_TYPE, ProblemError, problem_body
 from milpa.jobs import new_id
 from milpa.settings import Settings
@@ -28,13 +28,14 @@ TOO_MANY = ProblemError(
 
 def patient_protocol(settings: Settings) -> type[HttpToolsProtocol]:
     """Return the protocol with the patience of these settings."""
-    return type("Protocol", (PatientProtocol,), {"settings": settings})
+    return type("Protocol", (PatientProtocol,), {"settings": settings, "answer_headers": AnswerHeaders(settings)})
 
 
 class PatientProtocol(HttpToolsProtocol):
     """One connection."""
 
     settings: Settings
+    answer_headers: AnswerHeaders
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
@@ -172,11 +173,11 @@ class PatientProtocol(HttpToolsProtocol):
             cycle.disconnected = True
             cycle.message_event.set()
         if not self.pipeline and not (answering and cycle.response_started):
-            self.transport.write(_answer(problem))
+            self.transport.write(_answer(problem, self.answer_headers.of(self.scheme or "http")))
         self.transport.close()
 
 
-def _answer(problem: ProblemError) -> bytes:
+def _answer(problem: ProblemError, always: Sequence[Header]) -> bytes:
     identity = str(new_id())
     body = problem_body(problem, identity)
     headers = {
@@ -187,6 +188,6 @@ def _answer(problem: ProblemError) -> bytes:
         **problem.headers,
     }
     lines = [STATUS_LINE[HTTPStatus(problem.status)]]
-    lines += [b"%b: %b\r\n" % header for header in ALWAYS]
+    lines += [b"%b: %b\r\n" % header for header in always]
     lines += [f"{name}: {value}\r\n".encode() for name, value in headers.items()]
     return b"".join([*lines, b"\r\n", body])

@@ -81,11 +81,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8080
     public_url: str = ""
-    """Address that links start with; the request's own when left out."""
+    """Address that links start with; left out, what the request's `Host` says. To be set wherever strangers may ask."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses and networks (10.0.0.0/8) whose X-Forwarded-For and X-Forwarded-Proto are believed."""
     max_body_bytes: int = 32_000_000
     max_upload_bytes: int = 10_000_000
+    max_bytes_in_flight: int = 512_000_000
+    """Bodies that one process holds at once, unpacked; the next large ones are answered 503."""
     max_json_depth: int = 64
     max_number_length: int = 400
     """Characters of one number in JSON; the longest that a float can be written with in full has some 330."""
@@ -107,6 +109,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     body_seconds: float = 30.0
     """For a body to arrive, and as much longer as it takes at `body_bytes_per_second`."""
     body_bytes_per_second: int = 10_000
+    request_seconds: float = 120.0
+    """From a request's body until its answer begins; well above what `Prefer: wait` and a table may take, 30 each."""
     keep_alive_seconds: int = 5
     """How long an idle connection is kept."""
     stalled_seconds: float = 60.0

@@ -35,7 +35,10 @@ class Budget(msgspec.Struct, frozen=True):
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """How a budget stands. In seconds: until the first unit comes back, and until what was asked for would fit."""
+    """How a budget stands. In seconds: until the first unit comes back, and until what was asked for would fit.
+
+    More than the whole quota never does; fits_in is the window then.
+    """
 
     left: int
     first_back: int

@@ -69,6 +69,14 @@ def refused(answer: httpx.Response, slug: str = "quota-exceeded") -> httpx.Respo
     return answer
 
 
+def never_fits(answer: httpx.Response, slug: str = "quota-exceeded") -> None:
+    """Refused, and no time is named after which it would not be."""
+    assert (answer.status_code, answer.json()["type"]) == (429, f"/problems/{slug}")
+    assert answer.json()["detail"].endswith("That never fits: ask for less at once.")
+    assert "retry-after" not in answer.headers
+    assert answer.headers["ratelimit"]
+
+
 async def test_headers_name_the_policies_and_what_is_left(limited: httpx.AsyncClient) -> None:
     answer = await limited.post(SUBMIT, json=body())
     assert answer.status_code == 202
@@ -218,7 +226,7 @@ async def test_a_replay_is_answered_when_nothing_is_left(limited: httpx.AsyncCli
 
 async def test_a_batch_beyond_the_budget_makes_nothing_and_takes_nothing(limited: httpx.AsyncClient) -> None:
     many = {"jobs": [{"kind": "deal-picker", **body()}] * 11}
-    refused(await limited.post("/v1/batches", json=many, headers={"Idempotency-Key": "eleven"}))
+    never_fits(await limited.post("/v1/batches", json=many, headers={"Idempotency-Key": "eleven"}))
     assert (await left(limited))["jobs"] == 10
     assert (await limited.get("/v1/jobs")).json()["items"] == []
     fewer = {"jobs": many["jobs"][:10]}
@@ -250,6 +258,8 @@ async def test_open_jobs_of_a_tenant_are_counted_exactly(stack: Servers, key: st
         assert sum(answer.status_code == 202 for answer in answers) == 5
         answer = refused(await http.post(SUBMIT, json=body()), "too-many-open-jobs")
         assert answer.headers["ratelimit"] == '"open-jobs";r=0'
+        many = {"jobs": [{"kind": "deal-picker", **body()}] * 6}
+        never_fits(await http.post("/v1/batches", json=many), "too-many-open-jobs")
         await driver.succeed(next(answer.json()["id"] for answer in answers if answer.status_code == 202))
         assert await left(http) == {"open-jobs": 1}
         assert (await http.post(SUBMIT, json=body())).status_code == 202

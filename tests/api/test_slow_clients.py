@@ -119,6 +119,14 @@ async def test_headers_that_never_end(sent: bytes) -> None:
         is_refused(await all_of(reader), 408, "too-slow")
 
 
+@pytest.mark.parametrize(("public_url", "told"), [("https://milpa.example", True), ("http://milpa.example", False)])
+async def test_a_refusal_tells_who_comes_by_tls_to_come_so_again(public_url: str, told: bool) -> None:
+    settings = msgspec.structs.replace(HASTY, public_url=public_url)
+    async with serving_with(settings) as (port, _), connected(port) as (reader, writer):
+        writer.write(b"\x16\x03\x01\x02\x00")
+        assert (b"strict-transport-security: max-age=31536000\r\n" in await all_of(reader)) is told
+
+
 async def test_headers_that_come_byte_by_byte() -> None:
     async with serving_with(HASTY) as (port, _), connected(port) as (reader, writer):
         dripping = asyncio.create_task(drip(writer, GREETING + b"X-More: " + b"x" * 10_000))

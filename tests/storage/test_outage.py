@@ -1,13 +1,14 @@
 """PostgreSQL away: said so in one word, never mistaken for a caller's own error, and over once it is back."""
 
 import asyncio
+from threading import Thread
 from typing import Any, Never
 from uuid import UUID
 
 import asyncpg
 import pytest
 from msgspec.structs import replace
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 
 from deploy.local.folders import DataDir
@@ -74,6 +75,34 @@ async def test_a_connection_cut_in_a_transaction_is_an_outage_and_keeps_nothing(
         await be_cut_off()
     async with database.transaction(tenant) as tx:
         assert await tx.jobs.list() == []
+
+
+async def test_a_connection_cut_just_before_a_transaction_begins_is_an_outage_and_the_next_serves(
+    settings: Settings, tenant: UUID
+) -> None:
+    """Lent as whole, and cut before the first word: nothing of it is known here until something is said."""
+    database = await Database.connect(replace(settings, database_pool=1))
+
+    def cut(connection: Any, _record: Any, _proxy: Any) -> None:
+        pid = connection.driver_connection.get_server_pid()
+        cutting = Thread(target=asyncio.run, args=[cut_off(settings, pid)])
+        cutting.start()
+        cutting.join()  # the loop stands still meanwhile, and sees no end of the connection
+
+    event.listen(database._engine.sync_engine, "checkout", cut)
+    with pytest.raises(TransientError):
+        async with database.transaction(tenant):
+            pytest.fail("it has begun")
+    event.remove(database._engine.sync_engine, "checkout", cut)
+    await submit(database, tenant)
+    await database.close()
+
+
+async def cut_off(settings: Settings, pid: int) -> None:
+    """End a connection from outside, and come back once it has gone."""
+    owner = await asyncpg.connect(settings.database_owner_url.reveal())
+    await owner.execute("SELECT pg_terminate_backend($1, 10000)", pid)
+    await owner.close()
 
 
 async def test_a_pool_that_is_used_up_is_an_outage(

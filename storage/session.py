@@ -24,6 +24,7 @@ T = TypeVar("T")
 Row = Mapping[str, Any]
 """One row of an answer by its columns."""
 
+_UNDO_SECONDS = 2.0
 _DIALECT = dialect()  # type: ignore[no-untyped-call]
 
 _JSON_COLUMNS = frozenset({"options", "warnings", "error", "progress", "data", "limits"})
@@ -100,16 +101,26 @@ class Session:
         sync = self.connection.sync_connection
         return sync and sync.connection.driver_connection
 
-    async def undo(self) -> None:
-        """Roll back what was begun; a connection that can't, or is kept from it, is thrown away."""
+    async def undo(self, reason: BaseException) -> None:
+        """Roll back what was begun; reason: why it may not be kept. A connection that can't is thrown away.
+
+        So is one whose work was cancelled: it may be amid an answer, and a server that hangs must hold nobody up.
+        """
         if self.connection.invalidated or self.driver.is_closed():
             return
+        if not isinstance(reason, Exception):
+            await self._throw_away()
+            return
         try:
-            await self.driver.execute("ROLLBACK")
+            await self.driver.execute("ROLLBACK", timeout=_UNDO_SECONDS)
         except BaseException as error:  # a cancellation too: what would go back is bound to a tenant still
-            await self.connection.invalidate()
+            await self._throw_away()
             if not isinstance(error, (PostgresError, InterfaceError, OSError)):
                 raise
+
+    async def _throw_away(self) -> None:
+        self.driver.terminate()  # at once; the pool's own way says good-bye first
+        await self.connection.invalidate()
 
     async def _ask(self, how: Callable[..., Awaitable[Any]], statement: TextClause, values: dict[str, Any]) -> Any:
         """Give a text to asyncpg: SQLAlchemy has nothing to add to it, and takes longer over it than PostgreSQL does.
@@ -123,7 +134,7 @@ class Session:
                 return await how(driver, sql, *map(values.__getitem__, names))
             except BaseException as error:
                 if driver.is_closed() or not isinstance(error, Exception):
-                    await self.connection.invalidate()
+                    await self._throw_away()
                 raise
 
     def digest(self, purpose: str, *parts: bytes) -> bytes:

@@ -188,8 +188,8 @@ class Database:
                     yield session
                 with told_apart(OSError):
                     await session.driver.execute("COMMIT")
-            except BaseException:
-                await session.undo()
+            except BaseException as error:
+                await session.undo(error)
                 raise
         self._tell(session.outbox)
 

@@ -94,11 +94,15 @@ async def test_transactions_cancelled_in_the_middle_of_a_statement_leave_no_tena
     tenant, other = await add_tenant(narrow), await add_tenant(narrow)
     await submit(narrow, tenant)
 
-    async def hold() -> None:
+    async def by_sqlalchemy() -> None:
         async with narrow.transaction(tenant) as tx:
             await tx.connection.execute(text("SELECT pg_sleep(5)"))
 
-    for _ in range(4):
+    async def by_asyncpg() -> None:
+        async with narrow.transaction(tenant) as tx:
+            await tx.jobs._session.all(text("SELECT pg_sleep(5)"))
+
+    for hold in (by_sqlalchemy, by_asyncpg) * 2:
         held = asyncio.create_task(hold())
         await asyncio.sleep(0.05)
         held.cancel()
@@ -137,7 +141,7 @@ async def test_a_connection_whose_rolling_back_is_cancelled_is_thrown_away(narro
     async with narrow._engine.connect() as connection:
         session = Session(connection, narrow.settings, narrow._seal, narrow._hash_key)
         await session.driver.execute("BEGIN")
-        undoing = asyncio.create_task(session.undo())
+        undoing = asyncio.create_task(session.undo(ValueError()))
         await asyncio.sleep(0)  # it has asked for the end, and nobody has answered yet
         undoing.cancel()
         with pytest.raises(asyncio.CancelledError):

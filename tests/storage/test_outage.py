@@ -1,6 +1,9 @@
 """PostgreSQL away: said so in one word, never mistaken for a caller's own error, and over once it is back."""
 
 import asyncio
+import os
+import signal
+import time
 from threading import Thread
 from typing import Any, Never
 from uuid import UUID
@@ -21,6 +24,9 @@ from storage.migrate import migrate
 from storage.transaction import Database
 from tests.storage.steps import add_tenant, break_off, look, new_job, submit
 from tests.support.stack import settings_of, temporary_folder
+
+PATIENCE = 20.0
+"""A third of what a statement may take, and many times what giving up does."""
 
 
 async def test_a_database_that_was_restarted_serves_at_the_first_try() -> None:
@@ -175,3 +181,39 @@ async def test_the_ledger_may_take_longer_than_a_lease(settings: Settings, owner
         await asyncio.sleep(1.5)
     assert (await checking).ok
     await database.close()
+
+
+@pytest.mark.parametrize("when", ["begin", "statement", "commit"])
+async def test_whoever_gives_up_on_a_server_that_hangs_is_free_at_once(settings: Settings, when: str) -> None:
+    database = await Database.connect(replace(settings, database_pool=1))
+    tenant = await add_tenant(database)
+    async with database.transaction(tenant) as tx:
+        process = (await tx.connection.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+
+    async def work() -> None:
+        _hang(process, now=when == "begin")
+        async with database.transaction(tenant) as tx:
+            _hang(process, now=when == "statement")
+            await tx.jobs.list()
+            _hang(process, now=when == "commit")
+
+    began = time.monotonic()
+    try:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await work()
+        assert time.monotonic() - began < PATIENCE, "it waited for the server after all"
+        assert await _jobs_of(database, tenant) == 0, "with another connection"
+    finally:
+        os.kill(process, signal.SIGCONT)
+    await database.close()
+
+
+def _hang(process: int, *, now: bool) -> None:
+    if now:
+        os.kill(process, signal.SIGSTOP)
+
+
+async def _jobs_of(database: Database, tenant: UUID) -> int:
+    async with database.transaction(tenant) as tx:
+        return len(await tx.jobs.list())

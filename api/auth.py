@@ -57,8 +57,9 @@ async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
     if principal is None:
         detail = "Say who is asking: Authorization: Bearer …, with an API key or a token that is good."
         raise ProblemError(401, "unauthorized", detail, headers={"WWW-Authenticate": 'Bearer realm="milpa"'})
-    begin_trail(connection, handler, principal)
-    if requires not in principal.permissions:
+    allowed = requires in principal.permissions
+    begin_trail(connection, handler, principal, allowed=allowed)
+    if not allowed:
         raise ProblemError(403, "forbidden", f"This needs the permission '{requires}', which you do not have.")
     connection.scope["user"] = principal
     connection.scope["state"]["settings"] = await services_of(connection).tenant_settings.of(principal.tenant)

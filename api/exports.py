@@ -10,17 +10,16 @@ from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.response import Stream
 
-from api.bodies import AnyRequest, answer, read_json
+from api.bodies import AnyRequest, answer, decode_asked, read_json
 from api.limits import take_download
 from api.links import base_url
 from api.operations import Answer, Operation
 from api.pages import PageQuery, page_of, page_start
 from api.principal import Permission
-from api.problem_details import ProblemError, invalid, not_found
+from api.problem_details import ProblemError, not_found
 from api.queries import read_query
-from api.services import services_of
+from api.services import services_of, settings_for
 from api.trails import begin_link_trail, note_made, note_person, transaction_of
-from solvers.decode import decode
 from storage.export_rows import ExportRow, ExportState
 from storage.rows import Subject
 
@@ -86,11 +85,8 @@ async def create_export(request: AnyRequest) -> Response[bytes]:
     Problems, results, reports, logs, events, files, batches, schedules, webhooks, keys and the audit, but no secret. Of
     a person: the parts of each job that name them.
     """
-    decoded = decode(await read_json(request), ExportRequest)
-    if decoded.value is None:
-        raise invalid(decoded.issues, decoded.total)
-    asked = decoded.value.subject
-    subject = Subject(asked.kind, asked.id) if asked else None
+    asked = await decode_asked(await read_json(request), ExportRequest, settings_for(request))
+    subject = Subject(asked.subject.kind, asked.subject.id) if asked.subject else None
     async with transaction_of(request) as transaction:
         row = await transaction.exports.request(request.user.subject, subject)
         note_made(request, row.id)

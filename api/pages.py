@@ -1,4 +1,4 @@
-"""Pages of a list, newest first: the cursor is signed, and only fits the list it came from."""
+"""Pages of a list, newest first: the cursor is signed, and only fits the list it came from, with its filters."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -34,7 +34,7 @@ class PageQuery(msgspec.Struct, frozen=True):
     """Which page of a list."""
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=200), described("How many at most.")] = 50
-    cursor: Annotated[str, described("From `next`.")] | None = None
+    cursor: Annotated[str, described("From `next`, with the same filters.")] | None = None
 
 
 def page_start(request: AnyRequest, query: PageQuery) -> tuple[datetime, UUID] | None:
@@ -42,7 +42,7 @@ def page_start(request: AnyRequest, query: PageQuery) -> tuple[datetime, UUID] |
     if query.cursor is None:
         return None
     cursor = services_of(request).cursors.open(query.cursor, Cursor)
-    if cursor is None or cursor.of != _list_hash(request):
+    if cursor is None or cursor.of != _list_hash(request, query):
         raise bad_parameter("cursor", "This cursor was not made for this list.", "bad_cursor")
     return cursor.created_at, cursor.job_id
 
@@ -52,9 +52,10 @@ def page_of(request: AnyRequest, query: PageQuery, rows: Sequence[R]) -> tuple[S
     page = rows[: query.limit]
     if len(rows) <= query.limit:
         return page, None
-    cursor = Cursor(page[-1].created_at, page[-1].id, _list_hash(request))
+    cursor = Cursor(page[-1].created_at, page[-1].id, _list_hash(request, query))
     return page, next_address(request, base_url(request), services_of(request).cursors.sign(cursor))
 
 
-def _list_hash(request: AnyRequest) -> bytes:
-    return sha256(msgspec.json.encode((request.user.tenant, request.scope["path"]))).digest()[:8]
+def _list_hash(request: AnyRequest, query: PageQuery) -> bytes:
+    filters = msgspec.structs.replace(query, cursor=None, limit=1)
+    return sha256(msgspec.json.encode((request.user.tenant, request.scope["path"], filters))).digest()[:8]

@@ -1,14 +1,13 @@
 """Erasing one person: a pseudonym in their place wherever jobs and schedules name them."""
 
 import asyncio
-import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
+from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
 import msgspec
 from litestar import Response, delete
-from litestar.params import FromPath
 
 from api.bodies import AnyRequest, answer
 from api.operations import Answer, Operation
@@ -19,10 +18,11 @@ from api.trails import note_person, transaction_of
 from solvers.persons import Person, SubjectField, renamed, words_for
 from solvers.registry import all_kinds
 from storage.rows import JobRow, NewJob, Subject
-from storage.schedule_rows import ScheduleChanges
+from storage.schedule_rows import ScheduleChanges, ScheduleRow
 from storage.subjects import USER, Told
 
-_ALIAS_BYTES = 6
+_ALIAS_LENGTH = 12
+_PATH = b"/v1/subjects/"
 _PAGE = 200
 _SHOWN_JOBS = 20
 
@@ -39,29 +39,29 @@ class Erased(msgspec.Struct, frozen=True, kw_only=True):
 class _Tally:
     """What an erasure has done so far."""
 
-    def __init__(self) -> None:
-        self.alias = f"erased-{secrets.token_hex(_ALIAS_BYTES)}"
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
         self.jobs = self.schedules = 0
         self.keys: list[str] = []
         self.known = False
 
 
 @delete(
-    "/v1/subjects/{person_kind:str}/{person_id:str}",
+    "/v1/subjects/{person_kind:str}/{person_id:path}",
     requires=Permission.ADMINISTER,
     operation=Operation(tag="Privacy", answers={200: Answer("What was done.", Erased)}, problems=(409,)),
     status_code=200,
 )
-async def erase_subject(request: AnyRequest, person_kind: FromPath[str], person_id: FromPath[str]) -> Response[bytes]:
+async def erase_subject(request: AnyRequest) -> Response[bytes]:
     """Erase one person.
 
-    Id and names give way to a random pseudonym in problems, results and reports; solver logs, files and exports go,
-    and files can be made anew. 409 while jobs that name the person have not ended. Kind `user` is who asks for jobs:
-    the link to them goes, and an API key of that id ends. Cut short, it goes on where it was when asked again.
+    Id and names give way to a pseudonym in problems, results and reports; solver logs, files and exports go, and files
+    can be made anew. 409 while jobs that name the person have not ended. Kind `user` is who asks for jobs: the link to
+    them goes, and an API key of that id ends. Cut short, it goes on where it was when asked again.
     """
-    if "\x00" in person_kind + person_id:  # which PostgreSQL does not take as text
-        raise not_found("person")
-    subject, tally = Subject(person_kind, person_id), _Tally()
+    subject = _subject_of(request)
+    # The same each time, so that an erasure that was cut short ends with one pseudonym for one person.
+    tally = _Tally(f"erased-{services_of(request).database.pseudonym(subject)[:_ALIAS_LENGTH]}")
     note_person(request, subject)
     await _rewrite_jobs(request, subject, tally)
     await _rewrite_schedules(request, subject, tally)
@@ -73,6 +73,15 @@ async def erase_subject(request: AnyRequest, person_kind: FromPath[str], person_
         tally.keys += await transaction.exports.recall()
     await services_of(request).objects.delete(tally.keys)
     return answer(Erased(pseudonym=tally.alias, jobs=tally.jobs, schedules=tally.schedules, files=len(tally.keys)))
+
+
+def _subject_of(request: AnyRequest) -> Subject:
+    """Return whom the address names, read as it was sent: an id may hold `/`, which a decoded path has lost."""
+    _, _, named = request.scope["raw_path"].partition(_PATH)
+    kind, _, id_ = (unquote_to_bytes(part).decode(errors="replace") for part in named.partition(b"/"))
+    if "\x00" in kind + id_:  # which PostgreSQL does not take as text
+        raise not_found("person")
+    return Subject(kind, id_)
 
 
 async def _rewrite_jobs(request: AnyRequest, subject: Subject, tally: _Tally) -> None:
@@ -109,8 +118,9 @@ def _fields(kind: str) -> tuple[SubjectField, ...]:
 
 
 def _renamed(told: Told, subject: Subject, alias: str) -> Told:
-    problem = msgspec.json.decode(told.payloads.get("input", b"null"))
-    words = words_for(_fields(told.job.kind), problem, Person(subject.kind, subject.id))
+    if "input" not in told.payloads:
+        return _blanked(told)
+    words = _words(told.job.kind, told.payloads["input"], subject)
 
     def again(value: Any) -> Any:
         return renamed(value, words, alias)
@@ -118,6 +128,18 @@ def _renamed(told: Told, subject: Subject, alias: str) -> Told:
     job = cast("JobRow", _with(told.job, again, ("name", "tags", "warnings", "error")))
     payloads = {name: _encode(again(msgspec.json.decode(data))) for name, data in told.payloads.items()}
     return Told(job=job, batch=again(told.batch), payloads=payloads)
+
+
+def _blanked(told: Told) -> Told:
+    """Return a job without what people have called it: with its problem gone, nobody knows who is meant by it."""
+    error = told.job.error and msgspec.structs.replace(told.job.error, message="Erased.")
+    job = msgspec.structs.replace(told.job, name=None, tags=[], warnings=[], error=error)
+    return Told(job=job, batch=None, payloads={})
+
+
+def _words(kind: str, problem: bytes, subject: Subject) -> frozenset[str]:
+    """Return what the person is called in a problem of this kind."""
+    return words_for(_fields(kind), msgspec.json.decode(problem), Person(subject.kind, subject.id))
 
 
 def _encode(value: Any) -> bytes:
@@ -142,8 +164,8 @@ async def _rewrite_schedules(request: AnyRequest, subject: Subject, tally: _Tall
             async with transaction_of(request) as transaction:
                 jobs = await transaction.schedules.jobs(schedule.id) or []
                 if any(subject in job.subjects for job in jobs):
-                    again = await asyncio.to_thread(_all_renamed, jobs, subject, tally.alias)
-                    await transaction.schedules.update(schedule.id, ScheduleChanges(jobs=again))
+                    changes = await asyncio.to_thread(_schedule_renamed, schedule, jobs, subject, tally.alias)
+                    await transaction.schedules.update(schedule.id, changes)
                     tally.schedules += 1
                     tally.known = True
         if len(page) < _PAGE:
@@ -151,15 +173,16 @@ async def _rewrite_schedules(request: AnyRequest, subject: Subject, tally: _Tall
         before = (page[-1].created_at, page[-1].id)
 
 
-def _all_renamed(jobs: Any, subject: Subject, alias: str) -> list[NewJob]:
-    return [_job_renamed(job, subject, alias) for job in jobs]
+def _schedule_renamed(schedule: ScheduleRow, jobs: Sequence[NewJob], subject: Subject, alias: str) -> ScheduleChanges:
+    words = frozenset().union(*(_words(job.kind, job.input, subject) for job in jobs if subject in job.subjects))
+    again = [_job_renamed(job, subject, alias) for job in jobs]
+    return ScheduleChanges(name=renamed(schedule.name, words, alias), jobs=again)
 
 
 def _job_renamed(job: NewJob, subject: Subject, alias: str) -> NewJob:
     if subject not in job.subjects:
         return job
-    problem = msgspec.json.decode(job.input)
-    words = words_for(_fields(job.kind), problem, Person(subject.kind, subject.id))
+    words = _words(job.kind, job.input, subject)
 
     def again(value: Any) -> Any:
         return renamed(value, words, alias)
@@ -168,7 +191,7 @@ def _job_renamed(job: NewJob, subject: Subject, alias: str) -> NewJob:
     others = [named for named in job.subjects if named != subject]
     return msgspec.structs.replace(
         described,
-        input=_encode(again(problem)),
+        input=_encode(again(msgspec.json.decode(job.input))),
         question=job.question and _encode(again(msgspec.json.decode(job.question))),
         subjects=[*others, Subject(subject.kind, alias)],
     )

@@ -25,8 +25,11 @@ _FORBIDDEN = 403
 _TRAIL, _BUFFER = "audit_trail", "audit_buffer"
 
 
-def begin_trail(connection: Connection, handler: BaseRouteHandler, principal: Principal) -> None:
-    """Note who asks for what. TransientError: the audit can take nothing more for now, and this needs it."""
+def begin_trail(connection: Connection, handler: BaseRouteHandler, principal: Principal, *, allowed: bool) -> None:
+    """Note who asks for what. TransientError: the audit can take nothing more for now, and this needs it.
+
+    allowed: whether they may; what is refused is kept whatever it is.
+    """
     actor = Actor(
         tenant_id=principal.tenant,
         kind=ActorKind(principal.kind),
@@ -35,25 +38,26 @@ def begin_trail(connection: Connection, handler: BaseRouteHandler, principal: Pr
         address=address_of(connection) or None,
         request_id=request_id(connection.scope),
     )
-    _begin(connection, handler, actor, [str(id_) for id_ in connection.path_params.values() if isinstance(id_, UUID)])
+    targets = [str(id_) for id_ in connection.path_params.values() if isinstance(id_, UUID)]
+    _begin(connection, handler, actor, targets, must=not allowed or _is_audited(connection.scope))
 
 
 def begin_link_trail(connection: Connection, tenant: UUID, target: UUID) -> None:
     """Note that someone came by a signed link: whoever has it may."""
     address, id_ = address_of(connection) or None, request_id(connection.scope)
     actor = Actor(tenant_id=tenant, kind=ActorKind.LINK, subject="link", address=address, request_id=id_)
-    _begin(connection, connection.scope["route_handler"], actor, [str(target)])
+    _begin(connection, connection.scope["route_handler"], actor, [str(target)], must=True)
 
 
-def _begin(connection: Connection, handler: BaseRouteHandler, actor: Actor, targets: list[str]) -> None:
+def _begin(connection: Connection, handler: BaseRouteHandler, actor: Actor, targets: list[str], *, must: bool) -> None:
     services = services_of(connection)
+    if services.audit.full and must:  # and without a trail, so that this answer does not wait there too
+        raise TransientError("audit_full", "Nothing can be written to the audit for now.")
     operation: Operation | None = handler.opt.get("operation")
     status = next(iter(operation.answers)) if operation else 0
     trail = Trail(actor, handler.name or handler.handler_name, status, targets)
     state: dict[str, Any] = connection.scope["state"]
     state[_TRAIL], state[_BUFFER] = trail, services.audit
-    if services.audit.full and _is_audited(connection.scope):
-        raise TransientError("audit_full", "Nothing can be written to the audit for now.")
 
 
 def transaction_of(request: Connection) -> AbstractAsyncContextManager[Transaction]:

@@ -100,7 +100,10 @@ async def test_webhook(request: AnyRequest, webhook_id: FromPath[UUID]) -> Respo
     "/v1/webhooks/{webhook_id:uuid}/deliveries",
     requires=Permission.ADMINISTER,
     operation=Operation(
-        tag="Webhooks", query=DeliveriesQuery, answers={200: Answer("A page of deliveries.", DeliveryPage)}
+        tag="Webhooks",
+        personal=True,
+        query=DeliveriesQuery,
+        answers={200: Answer("A page of deliveries.", DeliveryPage)},
     ),
 )
 async def list_webhook_deliveries(request: AnyRequest, webhook_id: FromPath[UUID]) -> Response[bytes]:
@@ -115,7 +118,10 @@ async def list_webhook_deliveries(request: AnyRequest, webhook_id: FromPath[UUID
     "/v1/webhooks/deliveries",
     requires=Permission.ADMINISTER,
     operation=Operation(
-        tag="Webhooks", query=AllDeliveriesQuery, answers={200: Answer("A page of deliveries.", DeliveryPage)}
+        tag="Webhooks",
+        personal=True,
+        query=AllDeliveriesQuery,
+        answers={200: Answer("A page of deliveries.", DeliveryPage)},
     ),
 )
 async def list_deliveries(request: AnyRequest) -> Response[bytes]:

@@ -39,37 +39,54 @@ class ErasedTenant(msgspec.Struct, frozen=True, kw_only=True):
     redis_keys: int
 
 
-async def erase_tenant(settings: Settings, name: str, tell: Tell) -> ErasedTenant:
-    """Erase a tenant. Cut short, it goes on where it was when called again.
+async def erase_tenant(settings: Settings, name_or_id: str, tell: Tell) -> ErasedTenant:
+    """Erase a tenant. Cut short, it goes on where it was when called again: once its row has gone, by its id.
 
-    UsageError (`no_such_tenant`): there is none of that name. (`not_the_owner`): the owner's login is needed.
+    UsageError (`no_such_tenant`): there is nothing of that name or id. (`not_the_owner`): the owner's login is needed.
     """
     objects = ObjectStore(settings)
     redis = Redis.from_url(settings.redis_url.reveal())
     try:
         async with opened(settings) as database:
-            async with database.fleet() as fleet:
-                tenant = await fleet.tenants.get(name)
-            if tenant is None:
-                raise UsageError("no_such_tenant", f"There is no tenant called {name!r}.")
-            tell("Ending keys, schedules and jobs")
-            await _shut(database, tenant.id)
+            id_, name = await _find(database, name_or_id)
+            tell(f"Ending keys, schedules and jobs of the tenant {id_}")
+            await _shut(database, id_)
             tell("Erasing jobs and their files")
-            jobs = await _erase_jobs(database, objects, tenant.id)
-            deleted = await _erase_objects(objects, tenant.id)
+            jobs = await _jobs(database, id_)
+            keys = await Queue(redis).forget(map(str, jobs))  # before they, and so their ids, are erased
+            await _erase_jobs(database, objects, id_)
+            deleted = await _erase_objects(objects, id_)
             tell("Erasing everything else")
-            await _erase_rows(settings, tenant.id)
-            deleted += await _erase_objects(objects, tenant.id)  # what was just being uploaded
-            keys = await Queue(redis).forget([str(tenant.id), *map(str, jobs)])
+            await _erase_rows(settings, id_)
+            deleted += await _erase_objects(objects, id_)  # what was just being uploaded
+            keys += await Queue(redis).forget([str(id_), *map(str, jobs)])
     finally:
         await redis.aclose()
-    return ErasedTenant(name=name, jobs=len(jobs), objects=deleted, redis_keys=keys)
+    if name is None and not deleted + keys:
+        raise UsageError("no_such_tenant", f"There is no tenant {name_or_id!r}, and nothing is left of one.")
+    return ErasedTenant(name=name or str(id_), jobs=len(jobs), objects=deleted, redis_keys=keys)
+
+
+async def _find(database: Database, name_or_id: str) -> tuple[UUID, str | None]:
+    """Return a tenant's id and its name; no name: the id is of none, or of one whose erasure was cut short."""
+    try:
+        asked: str | UUID = UUID(name_or_id)
+    except ValueError:
+        asked = name_or_id
+    async with database.fleet() as fleet:
+        tenant = await fleet.tenants.get(asked)
+    if tenant is not None:
+        return tenant.id, tenant.name
+    if isinstance(asked, UUID):
+        return asked, None
+    raise UsageError("no_such_tenant", f"There is no tenant called {name_or_id!r}.")
 
 
 async def _shut(database: Database, tenant: UUID) -> None:
     """Let nothing new begin, and wait a while for what runs."""
     async with database.fleet() as fleet:
         await fleet.tenants.set_max_running(tenant, 0)
+        await fleet.audit.operator("erase_tenant", [], tenant)  # goes with the rest, but tells who began it until then
     async with database.transaction(tenant) as transaction:
         for key in await transaction.api_keys.good():
             await transaction.api_keys.revoke(key.id)
@@ -91,9 +108,20 @@ async def _cancel_all(database: Database, tenant: UUID) -> int:
     return len(jobs)
 
 
-async def _erase_jobs(database: Database, objects: ObjectStore, tenant: UUID) -> Sequence[UUID]:
+async def _jobs(database: Database, tenant: UUID) -> Sequence[UUID]:
+    found: list[UUID] = []
+    after = None
+    while True:
+        async with database.transaction(tenant) as transaction:
+            jobs = await transaction.jobs.list(None, _BITE, after)
+        found += [job.id for job in jobs]
+        if len(jobs) < _BITE:
+            return found
+        after = (jobs[-1].created_at, jobs[-1].id)
+
+
+async def _erase_jobs(database: Database, objects: ObjectStore, tenant: UUID) -> None:
     """Erase what has ended, job by job in small transactions; what has not goes with the tenant."""
-    erased: list[UUID] = []
     after = None
     while True:
         async with database.transaction(tenant) as transaction:
@@ -101,9 +129,8 @@ async def _erase_jobs(database: Database, objects: ObjectStore, tenant: UUID) ->
             ended = [job.id for job in jobs if job.state.ended]
             keys = [key for job in ended for key in await transaction.jobs.delete(job) or ()]
         await objects.delete(keys)
-        erased += [job.id for job in jobs]
         if len(jobs) < _BITE:
-            return erased
+            return
         after = (jobs[-1].created_at, jobs[-1].id)
 
 

@@ -17,6 +17,8 @@ async def _make(settings: Settings, tenant_name: str) -> str:
     try:
         async with database.fleet() as fleet:
             tenant = await fleet.tenants.get(tenant_name) or await fleet.tenants.create(tenant_name)
-            return (await fleet.tenants.create_key(tenant.id, "admin", Role.ADMIN)).secret
+            made = await fleet.tenants.create_key(tenant.id, "admin", Role.ADMIN)
+            await fleet.audit.operator("create_api_key", [str(made.row.id)], tenant.id)
+            return made.secret
     finally:
         await database.close()

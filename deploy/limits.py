@@ -35,6 +35,7 @@ async def _change(settings: Settings, tenant_name: str, changes: dict[str, str])
             limits = _merged(tenant.limits, changes)
             if changes:
                 await fleet.tenants.set_limits(tenant.id, limits)
+                await fleet.audit.operator("set_limits", list(changes), tenant.id)
     finally:
         await database.close()
     own, effective = msgspec.to_builtins(limits), settings.with_limits(limits)

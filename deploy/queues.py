@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis
@@ -11,9 +11,9 @@ from milpa.errors import TransientError
 from milpa.jobs import Priority
 from milpa.settings import Settings
 from storage.rows import QueueRow, Task
-from storage.transaction import Database
+from storage.transaction import Database, FleetTransaction
 
-Queues = Collection[Priority]
+Queues = Sequence[Priority]
 LOOK_SECONDS = 0.5
 
 
@@ -26,8 +26,7 @@ async def status(settings: Settings) -> Sequence[QueueRow]:
 async def pause(settings: Settings, queues: Queues) -> Sequence[QueueRow]:
     """Let no more jobs of these queues start but those already rung for; returns how all stand."""
     async with _database(settings) as database, database.fleet() as fleet:
-        for queue in queues:
-            await fleet.jobs.pause(queue)
+        await _pause(fleet, queues)
         return await fleet.jobs.queues()
 
 
@@ -36,6 +35,7 @@ async def resume(settings: Settings, queues: Queues) -> Sequence[QueueRow]:
     async with _database(settings) as database, database.fleet() as fleet:
         for queue in queues:
             await fleet.jobs.resume(queue)
+        await fleet.audit.operator("resume_queue", queues)
         return await fleet.jobs.queues()
 
 
@@ -51,8 +51,7 @@ async def drain(
     told: Sequence[QueueRow] = ()
     async with _database(settings) as database:
         async with database.fleet() as fleet:
-            for queue in queues:
-                await fleet.jobs.pause(queue)
+            await _pause(fleet, queues)
         while True:
             found = await _take_back(database, queues)
             if found != told:
@@ -63,6 +62,12 @@ async def drain(
             if deadline is not None and time.monotonic() >= deadline:
                 raise TransientError("not_drained", f"{running} jobs still run after {patience:g} s; the pause stays.")
             await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _pause(fleet: FleetTransaction, queues: Queues) -> None:
+    for queue in queues:
+        await fleet.jobs.pause(queue)
+    await fleet.audit.operator("pause_queue", queues)  # of every tenant: it is their jobs that wait
 
 
 async def _take_back(database: Database, queues: Queues) -> Sequence[QueueRow]:

@@ -154,7 +154,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retention_days: float = 30.0
     """How long payloads, files and the log of webhooks are kept after their end; a job's row stays with its figures."""
     audit_retention_days: float = 365.0
-    """How long rows of the audit are kept; at least one day."""
+    """How long rows of the audit are kept; at least one day. `milpa migrate` tells it to the database."""
     export_days: float = 7.0
     """How long an export can be fetched."""
 

@@ -50,10 +50,11 @@ def words_for(fields: Sequence[SubjectField], problem: Any, person: Person) -> f
 def renamed(value: Any, words: frozenset[str], alias: str) -> Any:
     """Return plain values with an alias for the words, in every text and key: alone, or as whole words in a longer one.
 
-    What merely looks like the person (another thing with the same id) is renamed too.
+    `_` ends a word: models make names like `seat_S1`. What merely looks like the person (another thing with the same
+    id) is renamed too.
     """
     spelled = "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
-    pattern = re.compile(rf"(?<!\w)(?:{spelled})(?!\w)")
+    pattern = re.compile(rf"(?<![^\W_])(?:{spelled})(?![^\W_])")
     return _renamed(value, pattern, alias)
 
 

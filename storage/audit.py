@@ -19,12 +19,12 @@ SELECT CAST(:tenant_id AS uuid), :kind, :subject, CAST(:role AS text), :action, 
 WHERE :always OR pg_current_xact_id_if_assigned() IS NOT NULL
 """)
 
-_KEEP_ALL = text("""
-INSERT INTO audit_log (tenant_id, at, kind, subject, role, action, targets, address, request_id, status)
-SELECT tenant_id, now() - make_interval(secs => age), kind, subject, role, action, targets, address, request_id, status
-FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS deed (tenant_id uuid, age float, kind text, subject text, role text,
-    action text, targets text[], address text, request_id text, status int)
-WHERE EXISTS (SELECT FROM tenants WHERE id = tenant_id)
+_KEEP_ALL = text("SELECT keep_audit(CAST(:rows AS jsonb))")
+
+_KEEP_OPERATOR = text("""
+INSERT INTO audit_log (tenant_id, kind, subject, action, targets)
+SELECT id, 'system', 'operator', :action, CAST(:targets AS text[]) FROM tenants
+WHERE CAST(:tenant AS uuid) IS NULL OR id = :tenant
 """)
 
 _LIST = text("""
@@ -38,9 +38,7 @@ WHERE (CAST(:subject AS text) IS NULL OR subject = :subject)
 ORDER BY at DESC, id DESC LIMIT :limit
 """)
 
-_PRUNE = text("SELECT prune_audit(make_interval(secs => :age)) AS rows")
-
-_DAY_SECONDS = 86_400.0
+_PRUNE = text("SELECT prune_audit() AS rows")
 
 
 class AuditLog:
@@ -89,10 +87,16 @@ class FleetAudit:
         self._session = session
 
     async def keep(self, deeds: Sequence[NewAudit]) -> None:
-        """Keep deeds of any tenants; those of a tenant that was erased meanwhile are dropped."""
-        await self._session.run(_KEEP_ALL, rows=to_json([deed.columns() for deed in deeds]))
+        """Keep deeds of any tenants, the last hour's; those of a tenant that was erased meanwhile are dropped."""
+        await self._session.first(_KEEP_ALL, rows=to_json([deed.columns() for deed in deeds]))
 
-    async def prune(self, retention_days: float) -> int:
-        """Drop rows that old, a bite of them; returns how many. Call again until nothing is left."""
-        row = await self._session.one(_PRUNE, age=retention_days * _DAY_SECONDS)
-        return int(row["rows"])
+    async def operator(self, action: str, targets: Sequence[str], tenant: UUID | None = None) -> None:
+        """Keep what an operator does in this transaction to a tenant, or to all."""
+        await self._session.run(_KEEP_OPERATOR, action=action, targets=list(targets), tenant=tenant)
+
+    async def prune(self) -> int:
+        """Drop a bite of the rows whose time is over; returns how many. Call again until nothing is left.
+
+        How long that is, `storage.migrate` has told the database: who prunes has no say in it.
+        """
+        return int((await self._session.one(_PRUNE))["rows"])

@@ -1,13 +1,13 @@
 """Reads and refused requests reach the audit off the answer's path: gathered for a moment, written together."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 
 import msgspec
 import structlog
 
-from milpa.errors import TransientError
 from storage.audit_rows import NewAudit
 from storage.transaction import Database
 
@@ -15,8 +15,8 @@ GATHER_SECONDS = 0.05
 RETRY_SECONDS = 0.5
 MOST_WAITING = 20_000
 """With so many waiting, PostgreSQL has been away for long: what must be audited is refused until it is back."""
+CLOSING_SECONDS = 10.0
 _BITE = 1000
-_CLOSING_SECONDS = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -38,10 +38,16 @@ class AuditBuffer:
     def put(self, deed: NewAudit) -> None:
         """Write it soon; never blocks and never raises."""
         self._waiting.append((time.monotonic(), deed))
+        self._begin()
+
+    def _begin(self) -> asyncio.Task[None]:
+        """Return the writing that is under way, begun if need be."""
         if self._writing is None:
             self._writing = asyncio.get_running_loop().create_task(self._write())
+        return self._writing
 
     async def _write(self) -> None:
+        told = False
         try:
             if not self._closing:
                 await asyncio.sleep(GATHER_SECONDS)
@@ -49,10 +55,13 @@ class AuditBuffer:
                 bite = self._waiting[:_BITE]
                 try:
                     await self._keep(bite)
-                except TransientError as error:
-                    log.warning("audit_put_off", code=error.code, count=len(self._waiting))
+                except Exception:
+                    if not told:  # once, not twice a second for as long as it lasts
+                        log.warning("audit_put_off", count=len(self._waiting), exc_info=True)
+                    told = True
                     await asyncio.sleep(RETRY_SECONDS)
                 else:
+                    told = False
                     del self._waiting[: len(bite)]
         finally:
             self._writing = None
@@ -65,9 +74,9 @@ class AuditBuffer:
     async def close(self) -> None:
         """Write what waits, for at most some seconds; what is lost then is logged as a number."""
         self._closing = True
-        try:
-            async with asyncio.timeout(_CLOSING_SECONDS):
-                if self._writing is not None:
-                    await self._writing
-        except TimeoutError:
-            log.error("audit_lost", count=len(self._waiting))  # noqa: TRY400  where does not matter, how many does
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSING_SECONDS):
+                while self._waiting:
+                    await self._begin()
+        if self._waiting:
+            log.error("audit_lost", count=len(self._waiting))

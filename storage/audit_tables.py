@@ -1,6 +1,19 @@
-"""The table of the audit."""
+"""The tables of the audit: its rows, and how long they are kept."""
 
-from sqlalchemy import ARRAY, CheckConstraint, Column, Index, Integer, PrimaryKeyConstraint, Table, Text, Uuid, text
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Double,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
 
 from storage.columns import EMPTY_TEXTS, metadata, now
 
@@ -22,3 +35,13 @@ audit_log = Table(
     CheckConstraint("kind IN ('api_key', 'jwt', 'link', 'system')", "kind"),
     Index("audit_log_age", "at", postgresql_using="brin"),
 )
+
+audit_retention = Table(
+    "audit_retention",
+    metadata,
+    Column("one", Boolean, primary_key=True, server_default=text("true")),  # there is one row
+    Column("days", Double, nullable=False),
+    CheckConstraint("one", "one"),
+    CheckConstraint("days >= 1", "days"),
+)
+"""Written by the owner alone, when it migrates: else whoever prunes could say how much."""

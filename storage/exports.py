@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from milpa.jobs import new_id
 from storage.audit import AuditLog
-from storage.export_rows import ExportRef, ExportRow, ExportState, ExportTask, NewExportFile
+from storage.export_rows import ExportRef, ExportRow, ExportTask, NewExportFile
 from storage.rows import Subject
 from storage.session import Session, read
 
@@ -38,26 +38,27 @@ SET state = 'ready', object_key = :object_key, size = :size, sha256 = :sha256, s
 WHERE id = :export AND attempt = :attempt AND state = 'running'
 """)
 _RECALL = text("""
-WITH old AS (SELECT id, object_key FROM exports WHERE state IN ('pending', 'running', 'ready') FOR UPDATE)
+WITH old AS (SELECT id, object_key FROM exports WHERE state <> 'expired' FOR UPDATE)
 UPDATE exports
-SET state = 'expired', object_key = NULL, subject = NULL, lease_until = NULL, finished_at = coalesce(finished_at, now())
+SET state = CASE state WHEN 'failed' THEN state ELSE 'expired' END, object_key = NULL, subject = NULL,
+    lease_until = NULL, finished_at = coalesce(finished_at, now())
 FROM old WHERE exports.id = old.id
 RETURNING old.object_key
 """)
 
+_GIVE_UP = text("""
+UPDATE exports SET state = 'failed', reason = 'given_up', subject = NULL, lease_until = NULL, finished_at = now()
+WHERE state = 'running' AND lease_until <= now() AND attempt >= :most
+""")
 _TAKE = text("""
 WITH due AS (
     SELECT tenant_id, id FROM exports
     WHERE state = 'pending' OR (state = 'running' AND lease_until <= now())
     ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED
 )
-UPDATE exports
-SET attempt = attempt + 1, lease_until = now() + make_interval(secs => :lease),
-    state = CASE WHEN attempt < :most THEN 'running' ELSE 'failed' END,
-    reason = CASE WHEN attempt >= :most THEN 'given_up' END,
-    finished_at = CASE WHEN attempt >= :most THEN now() END
+UPDATE exports SET state = 'running', attempt = attempt + 1, lease_until = now() + make_interval(secs => :lease)
 FROM due WHERE exports.tenant_id = due.tenant_id AND exports.id = due.id
-RETURNING exports.tenant_id, exports.id AS export_id, attempt, state
+RETURNING exports.tenant_id, exports.id AS export_id, attempt
 """)
 _EXPIRE = text("""
 WITH old AS (
@@ -154,9 +155,10 @@ class DueExports:
         self._session = session
 
     async def take(self, most_attempts: int) -> ExportRef | None:
-        """Take the export that has waited longest. None: there is none, or it was just given up."""
-        row = await self._session.first(_TAKE, lease=LEASE_SECONDS, most=most_attempts)
-        return None if row is None or row["state"] == ExportState.FAILED else read(row, ExportRef)
+        """Take the export that has waited longest. None: there is none. What was begun so often is given up."""
+        await self._session.run(_GIVE_UP, most=most_attempts)
+        row = await self._session.first(_TAKE, lease=LEASE_SECONDS)
+        return None if row is None else read(row, ExportRef)
 
     async def expire(self) -> Sequence[str]:
         """End those whose days are over; returns the keys of objects to delete after the commit."""

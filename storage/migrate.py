@@ -13,25 +13,32 @@ from storage.outage import told_apart
 
 _LOCK = text("SELECT pg_advisory_lock(hashtext('milpa migrate'))")
 _CONNECT_SECONDS = 10.0
+_KEEP_AUDIT = """
+INSERT INTO audit_retention (days) VALUES ($1)
+ON CONFLICT (one) DO UPDATE SET days = excluded.days WHERE audit_retention.days <> excluded.days
+"""
 
 
 async def migrate(settings: Settings) -> bool:
-    """Bring the schema to the newest revision as the owner; True: something was done.
+    """Bring the schema, and how long the audit is kept, up to date as the owner; True: something was done.
 
-    TransientError: PostgreSQL is away. UsageError: no database address is set.
+    TransientError: PostgreSQL is away. UsageError: no database address is set, or no audit would be kept.
     """
     url = settings.database_owner_url.reveal() or settings.database_url.reveal()
     if not url:
         raise UsageError("bad_setting", "MILPA_DATABASE_URL is not set.")
+    if settings.audit_retention_days < 1:
+        raise UsageError("bad_setting", "MILPA_AUDIT_RETENTION_DAYS is less than one day.")
     with told_apart(OSError):
         connection = await asyncpg.connect(url, timeout=_CONNECT_SECONDS)
     try:
-        if await _revision(connection) == newest_revision():
-            return False
+        old = await _revision(connection) != newest_revision()
+        if old:
+            await _upgrade(url)
+        kept = await connection.execute(_KEEP_AUDIT, settings.audit_retention_days)
     finally:
         await connection.close()
-    await _upgrade(url)
-    return True
+    return old or kept != "INSERT 0 0"
 
 
 def newest_revision() -> str:

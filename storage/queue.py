@@ -1,7 +1,7 @@
 """The doorbell: ARQ's queues in Redis carry ids and dispatch numbers, nothing else."""
 
 import re
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -78,7 +78,7 @@ class Queue:
         held = zip(answers[0::2], answers[1::2], strict=True)
         return [ring for ring, (score, exists) in zip(rings, held, strict=True) if score is None or not exists]
 
-    async def forget(self, ids: Collection[str]) -> int:
+    async def forget(self, ids: Iterable[str]) -> int:
         """Remove whatever names one of these tenants or jobs; returns how many keys and rings. It looks at every key.
 
         TransientError: Redis is away.

@@ -41,6 +41,7 @@ WHERE job_id = :job
 _REDACT_EVENTS = text("SELECT redact_events(CAST(:job AS uuid))")
 _FORGET = text("DELETE FROM job_subjects WHERE job_id = :job AND kind = :kind AND digest = :digest")
 _FORGET_EVERYWHERE = text("DELETE FROM job_subjects WHERE kind = :kind AND digest = :digest")
+_RENAME_ASKER = text("UPDATE exports SET requested_by = :alias WHERE requested_by = :id")
 _END_KEY = text("""
 UPDATE api_keys SET name = :alias, revoked_at = coalesce(revoked_at, now()) WHERE CAST(id AS text) = :id
 """)
@@ -111,11 +112,15 @@ class SubjectStore(JobReader):
         return keys
 
     async def forget_user(self, subject_id: str, alias: str) -> bool:
-        """Forget who asked for which jobs, and end an API key of that id, under another name. False: there is none."""
-        subject = Subject(USER, subject_id)
-        digest = digest_of(self._session, subject)
+        """Forget who asked for which jobs and exports, and end an API key of that id, under another name.
+
+        False: there is none.
+        """
+        digest = digest_of(self._session, Subject(USER, subject_id))
         links = await self._session.run(_FORGET_EVERYWHERE, kind=USER, digest=digest)
-        return await self._session.run(_END_KEY, id=subject_id, alias=alias) + links > 0
+        for rename in (_RENAME_ASKER, _END_KEY):
+            links += await self._session.run(rename, id=subject_id, alias=alias)
+        return links > 0
 
 
 def digest_of(session: Session, subject: Subject) -> bytes:

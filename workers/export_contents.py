@@ -208,4 +208,4 @@ def _who_and_when(row: JobRow) -> Mapping[str, Any]:
 
 def _as_submitted(job: NewJob) -> Mapping[str, Any]:
     fields = msgspec.structs.asdict(job)
-    return {**fields, "input": msgspec.Raw(job.input), "question": None}
+    return {**fields, "input": msgspec.Raw(job.input), "question": job.question and msgspec.Raw(job.question)}

@@ -87,7 +87,7 @@ class Sweeper:
         await self._objects.delete(expired)
         while True:
             async with self._database.fleet() as fleet:
-                if not await fleet.audit.prune(self._settings.audit_retention_days):
+                if not await fleet.audit.prune():
                     return
 
     async def collect_orphans(self) -> None:

@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from deploy.keyring import Ring
     from milpa.settings import Settings
 
-_BEFORE = """MILPA_SEAL_KEYS has one key only. To rotate:
+_BEFORE = """MILPA_SEAL_KEYS has one key only. To rotate, where $MILPA_SEAL_KEYS stands for that key:
   1. Give every API and worker both keys, the new one behind, and start them again:
-       MILPA_SEAL_KEYS={old},{new}
+       MILPA_SEAL_KEYS=$MILPA_SEAL_KEYS,{new}
   2. Then the new one in front, and start them again:
-       MILPA_SEAL_KEYS={new},{old}
+       MILPA_SEAL_KEYS={new},$MILPA_SEAL_KEYS
   3. With the same setting, run `milpa rotate-keys` once more."""
+"""The key in use is not shown: terminals are recorded."""
 
 
 @click.command("rotate-keys")
@@ -35,8 +36,7 @@ def rotate_keys(*, forget_old: bool) -> None:
     if forget_old:
         _say_forgotten(asyncio.run(keyring.forget_old(settings)))
     elif ring.file is None and len(ring.keys) == 1:
-        new, old = keyring.with_new_key(ring).keys
-        click.echo(_BEFORE.format(old=old, new=new))
+        click.echo(_BEFORE.format(new=keyring.with_new_key(ring).keys[0]))
     else:
         _rotate(settings)
 
@@ -72,7 +72,8 @@ def _setting(ring: "Ring") -> str:
 def erase_tenant(name: str, *, yes: bool) -> None:
     """Erase a tenant: jobs, files, schedules, webhooks, keys, exports and its audit, for good.
 
-    Of the MILPA_* settings, else of this folder's; it needs MILPA_DATABASE_OWNER_URL.
+    Of the MILPA_* settings, else of this folder's; it needs MILPA_DATABASE_OWNER_URL. Cut short, it goes on when called
+    again; by the tenant's id, which it prints, once nobody is called NAME any more.
     """
     import asyncio
 

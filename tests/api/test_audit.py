@@ -18,6 +18,7 @@ from api.operations import Operation
 from api.principal import Permission
 from milpa.jobs import new_id
 from milpa.settings import Settings
+from storage.audit_buffer import AuditBuffer
 from storage.audit_rows import Actor, ActorKind, AuditFilter, NewAudit
 from storage.rows import Role
 from storage.transaction import Database
@@ -41,8 +42,10 @@ READS_OF_PERSONAL_DATA = {
     "/v1/jobs/{job_id}/result",
     "/v1/jobs/{job_id}/why-not",
     "/v1/schedules/{schedule_id}/jobs",
+    "/v1/webhooks/deliveries",
+    "/v1/webhooks/{webhook_id}/deliveries",
 }
-"""Whatever shows a problem, a result, a report, a log, a file, an export, or who did what."""
+"""Whatever shows a problem, a result, a report, a log, a file, an export, what receivers answered, or who did what."""
 
 
 def routes() -> list[tuple[str, str, str, bool]]:
@@ -206,16 +209,23 @@ async def test_reads_are_written_before_a_clean_end(
     assert len(rows) == 20
 
 
-async def test_when_nothing_can_be_kept_nothing_personal_is_shown(
-    app: Litestar, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+async def test_when_nothing_can_be_kept_nothing_personal_is_shown_and_nothing_more_waits(
+    app: Litestar, http: httpx.AsyncClient, tenant: UUID, new_key: NewKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = (await http.post(SUBMIT, json=body())).json()["id"]
-    await audit(http)
+    before = await audit(http)
     monkeypatch.setattr("storage.audit_buffer.MOST_WAITING", 0)
+    put = list[NewAudit]()
+    monkeypatch.setattr(AuditBuffer, "put", lambda _self, deed: put.append(deed))
     assert (await http.get(f"/v1/jobs/{job}/problem")).status_code == 503
     assert (await http.post(SUBMIT, json=body())).status_code == 503
+    async with client(app, await new_key(tenant, Role.VIEWER)) as viewer:
+        assert (await viewer.get("/v1/webhooks")).status_code == 503, "whose refusal could not be kept"
     assert (await http.get(f"/v1/jobs/{job}")).status_code == 200
     assert app.state.services.audit.full
+    assert put == []
+    monkeypatch.undo()
+    assert await audit(http) == before
 
 
 async def test_a_table_holds_every_row_and_no_formula(
@@ -247,6 +257,17 @@ async def test_only_an_admin_reads_the_audit_of_its_own_tenant(
         assert (await manager.get("/v1/audit")).status_code == 403
     cursor = (await http.get("/v1/audit?limit=1")).json()["next"]
     assert (await stranger.get(cursor)).status_code == 422
+
+
+async def test_a_cursor_fits_only_the_filters_it_came_from(http: httpx.AsyncClient) -> None:
+    for _ in range(3):
+        await http.post(SUBMIT, json=body())
+    address = (await http.get("/v1/audit?limit=1&action=submit_deal_picker")).json()["next"]
+    assert (await http.get(address)).status_code == 200
+    assert (await http.get(address.replace("limit=1", "limit=2"))).status_code == 200
+    for other in ("&subject=x", "&since=2020-01-01T00:00:00Z"):
+        assert (await http.get(address + other)).status_code == 422
+    assert (await http.get(address.replace("deal_picker", "batch"))).status_code == 422
 
 
 async def test_no_row_holds_what_was_submitted(http: httpx.AsyncClient, database: Database) -> None:

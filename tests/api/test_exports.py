@@ -10,6 +10,7 @@ from litestar import Litestar
 
 from api.exports import ExportLink
 from milpa.jobs import new_id
+from milpa.settings import TenantLimits
 from storage.objects import ObjectStore
 from storage.rows import Role
 from storage.transaction import Database
@@ -64,6 +65,15 @@ async def test_answers_are_what_the_document_says(http: httpx.AsyncClient, expor
     fits(await http.get(f"/v1/exports/{ready['id']}"), "/v1/exports/{export_id}")
     fits(await http.get("/v1/audit"), "/v1/audit")
     fits(await http.delete("/v1/subjects/student/none"), "/v1/subjects/{person_kind}/{person_id}", "delete")
+
+
+async def test_what_is_asked_for_is_decoded_under_the_tenants_limits(
+    http: httpx.AsyncClient, database: Database, tenant: UUID
+) -> None:
+    async with database.fleet() as fleet:
+        await fleet.tenants.set_limits(tenant, TenantLimits(max_json_depth=1))
+    answer = await http.post("/v1/exports", json={"subject": {"kind": "user", "id": "x"}})
+    assert (answer.status_code, answer.json()["type"]) == (400, "/problems/malformed-json")
 
 
 async def test_what_is_not_ready_is_409_and_what_is_not_there_404(

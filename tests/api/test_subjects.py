@@ -12,13 +12,15 @@ import pytest
 from litestar import Litestar
 
 from deploy.local.servers import Servers
+from milpa.client import AsyncClient
 from milpa.jobs import FileFormat, JobError, JobState, Outcome
 from solvers.persons import persons_in
+from storage.audit_rows import Actor, ActorKind, Trail
 from storage.objects import ObjectStore, object_key
 from storage.rows import Ending, JobRow, NewFile, NewJob, Subject
 from storage.schedule_rows import NewSchedule
 from storage.transaction import Database
-from tests.api.conftest import NewKey, client
+from tests.api.conftest import NewKey, client, served
 from tests.api.deals import SUBMIT, body
 from tests.api.jobs import JobDriver
 from tests.api.test_audit import audit
@@ -124,7 +126,7 @@ async def everything(database: Database, tenant: UUID, owner: asyncpg.Connection
 async def test_nothing_names_an_erased_person_and_the_rest_is_as_before(
     http: httpx.AsyncClient, database: Database, tenant: UUID, look: Look, done: JobRow
 ) -> None:
-    nightly = NewSchedule(name="night", cron="0 2 * * *", timezone="UTC", jobs=[roster()])
+    nightly = NewSchedule(name=f"Nights of {NAME}", cron="0 2 * * *", timezone="UTC", jobs=[roster()])
     async with database.transaction(tenant) as tx:
         schedule = (await tx.schedules.create(nightly)).schedule
     before = await look()
@@ -138,6 +140,7 @@ async def test_nothing_names_an_erased_person_and_the_rest_is_as_before(
     assert [word for word in WORDS if word in after] == []
     assert OTHER in after
     job = (await http.get(f"/v1/jobs/{done.id}")).json()
+    assert (await http.get(f"/v1/schedules/{schedule.id}")).json()["name"] == f"Nights of {alias}"
     assert (job["name"], job["tags"], job["objective"], job["outcome"]) == (f"For {alias}", [alias], 12.5, "optimal")
     assert job["warnings"][0]["message"] == f"{alias} is alone."
     problem = (await http.get(f"/v1/jobs/{done.id}/problem")).json()
@@ -152,6 +155,38 @@ async def test_nothing_names_an_erased_person_and_the_rest_is_as_before(
         [planned] = await tx.schedules.jobs(schedule.id) or []
     assert planned.subjects == [Subject("student", OTHER_ID), Subject("student", alias)]
     assert json.loads(planned.input)["students"][0]["id"] == alias
+
+
+async def test_where_retention_has_taken_the_problem_what_the_job_was_called_goes(
+    http: httpx.AsyncClient, look: Look, owner: asyncpg.Connection, driver: JobDriver
+) -> None:
+    job = await submit(driver.database, driver.tenant)
+    error = JobError("odd", f"{NAME} can't be seated.")
+    await driver.finish(await driver.claim(job.id), Ending(state=JobState.FAILED, error=error))
+    await owner.execute("UPDATE jobs SET finished_at = now() - interval '60 days' WHERE id = $1", job.id)
+    async with driver.database.fleet() as fleet:
+        await fleet.jobs.prune(30.0)
+    assert NAME in await look()
+    assert (await http.delete(ANA)).json()["jobs"] == 1
+    after = await look()
+    assert [word for word in WORDS if word in after] == []
+    shown = (await http.get(f"/v1/jobs/{job.id}")).json()
+    assert (shown["name"], shown["tags"], shown["warnings"], shown["state"]) == (None, [], [], "failed")
+    assert shown["error"]["code"] == "odd"
+
+
+@pytest.mark.parametrize("id_", ["7/b", "/7", "7/", "https://issuer.example//people/7?a=b#c", "a%2Fb", "ä b+c;d"])
+async def test_an_id_may_hold_anything(app: Litestar, driver: JobDriver, key: str, id_: str) -> None:
+    trail = Trail(Actor(tenant_id=driver.tenant, kind=ActorKind.JWT, subject=id_), "submit", 202, [])
+    async with driver.database.transaction(driver.tenant, trail) as tx:
+        await tx.jobs.submit(roster(name=None))
+        await tx.exports.request(id_)
+    async with served(app) as address, AsyncClient(address, api_key=key) as milpa:
+        erased = await milpa.erase_person("user", id_)
+    async with driver.database.transaction(driver.tenant) as tx:
+        assert await tx.subjects.jobs(Subject("user", id_)) == []
+        [export] = await tx.exports.list(10)
+    assert export.requested_by == erased.pseudonym
 
 
 async def test_files_can_be_made_anew_of_what_was_rewritten(http: httpx.AsyncClient, done: JobRow) -> None:
@@ -183,7 +218,7 @@ async def test_a_person_in_a_running_job_is_409_and_nothing_is_done(
     assert (await http.delete(ANA)).json()["jobs"] == 2
 
 
-async def test_an_erasure_cut_short_goes_on(
+async def test_an_erasure_cut_short_goes_on_under_the_same_pseudonym(
     http: httpx.AsyncClient, driver: JobDriver, done: JobRow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = await submit(driver.database, driver.tenant)
@@ -198,7 +233,9 @@ async def test_an_erasure_cut_short_goes_on(
     with monkeypatch.context() as patched:
         patched.setattr(ObjectStore, "delete", store_away)
         assert (await http.delete(ANA)).status_code == 500
-    assert (await http.delete(ANA)).json()["jobs"] == 1
+    erased = (await http.delete(ANA)).json()
+    assert erased["jobs"] == 1
+    assert {(await driver.row(id_)).name for id_ in (done.id, other.id)} == {f"For {erased['pseudonym']}"}
     assert NAME not in str((await driver.row(other.id)).name) + str((await driver.row(done.id)).name)
 
 

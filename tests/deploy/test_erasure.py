@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,15 +15,15 @@ import pytest
 from redis.asyncio import Redis
 
 from deploy import erasure
-from milpa.errors import UsageError
+from milpa.errors import TransientError, UsageError
 from milpa.settings import Settings
-from storage.dispatch import Dispatcher
 from storage.objects import ObjectStore, export_key
 from storage.queue import Queue
 from storage.rows import Role, Subject
 from storage.schedule_rows import NewSchedule
 from storage.transaction import Database
 from storage.webhook_rows import NewEndpoint
+from tests.deploy.operator import operators_deeds
 from tests.storage.steps import new_job, submit, succeeded
 from tests.support.planted import MARK
 
@@ -55,7 +55,9 @@ async def fill(database: Database, settings: Settings, redis: Redis, tenant: UUI
         await tx.audit.system("tests", "fill", [])
     await redis.set(f"milpa:limit:{{{tenant}}}:jobs", 1)
     await submit(database, tenant)
-    await Dispatcher(database, Queue(redis)).admit()
+    async with database.fleet() as fleet:  # no dispatcher: it would go on admitting for the tests that follow
+        rings = await fleet.jobs.admit()
+    await Queue(redis).ring(rings)
 
 
 async def traces(owner: asyncpg.Connection, settings: Settings, redis: Redis, tenant: UUID) -> dict[str, int]:
@@ -127,6 +129,46 @@ async def test_what_runs_meanwhile_writes_nothing_more(
     async with database.transaction(tenant) as tx:
         assert await tx.jobs.heartbeat(claim.ref, 30) is None
     assert await traces(owner, patient, redis, tenant) == {}
+
+
+async def test_an_erasure_cut_short_behind_the_rows_goes_on_by_the_id(
+    patient: Settings, redis: Redis, database: Database, tenant: UUID, owner: asyncpg.Connection
+) -> None:
+    async with database.fleet() as fleet:
+        name = (await fleet.tenants.get(tenant)).name  # type: ignore[union-attr]
+    await fill(database, patient, redis, tenant)
+    said = list[str]()
+    forget = Queue.forget
+
+    async def cut_short(queue: Queue, ids: Iterable[str]) -> int:
+        if str(tenant) in (ids := list(ids)):
+            raise TransientError("redis_unavailable", "away")
+        return await forget(queue, ids)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Queue, "forget", cut_short)
+        with pytest.raises(TransientError):
+            await erasure.erase_tenant(patient, name, said.append)
+    assert set(await traces(owner, patient, redis, tenant)) == {"redis"}
+    with pytest.raises(UsageError):
+        await erasure.erase_tenant(patient, name, silent)
+    [id_] = [word for word in said[0].split() if word == str(tenant)]
+    assert (await erasure.erase_tenant(patient, id_, silent)).redis_keys > 0
+    assert await traces(owner, patient, redis, tenant) == {}
+    with pytest.raises(UsageError) as refused:
+        await erasure.erase_tenant(patient, id_, silent)
+    assert refused.value.code == "no_such_tenant"
+
+
+async def test_until_a_tenants_trail_is_gone_it_says_who_erases(
+    database: Database, patient: Settings, tenant: UUID
+) -> None:
+    async with database.fleet() as fleet:
+        name = (await fleet.tenants.get(tenant)).name  # type: ignore[union-attr]
+    mere = msgspec.structs.replace(patient, database_owner_url=patient.database_url)
+    with pytest.raises(UsageError):
+        await erasure.erase_tenant(mere, name, silent)
+    assert await operators_deeds(database, tenant) == [("erase_tenant", [])]
 
 
 async def test_the_application_alone_erases_no_tenant(database: Database, patient: Settings, tenant: UUID) -> None:

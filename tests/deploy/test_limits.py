@@ -1,18 +1,21 @@
 """`milpa limits`: one tenant's limits, set beside the database; none for who has the machine alone."""
 
 import asyncio
+from collections.abc import Sequence
 from uuid import uuid4
 
 import pytest
 from click.testing import CliRunner
 
 from deploy.cli import cli
+from deploy.keys import make_admin_key
 from deploy.limits import tenant_limits
 from deploy.local.environment import environment
 from deploy.local.servers import Servers
 from milpa.errors import UsageError
 from milpa.settings import NO_LIMITS, Settings
 from storage.transaction import Database
+from tests.deploy.operator import operators_deeds
 from tests.support.stack import settings_of
 
 
@@ -36,6 +39,31 @@ def test_limits_are_set_kept_and_unset(stack: Servers, name: str) -> None:
     after = tenant_limits(settings, name, ["jobs_per_hour="])
     assert (after["jobs_per_hour"], after["max_open_jobs"]) == ((10, False), (0, True))
     assert tenant_limits(settings, name, []) == after
+
+
+def test_whoever_sets_limits_or_makes_a_first_key_is_in_the_tenants_audit(
+    stack: Servers, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = settings_of(stack)
+    for setting in ("database_url", "seal_keys", "signing_key"):
+        monkeypatch.setenv(f"MILPA_{setting.upper()}", getattr(settings, setting).reveal())
+    tenant_limits(settings, name, [])
+    tenant_limits(settings, name, ["jobs_per_hour=500", "max_open_jobs=0"])
+    make_admin_key(name)
+
+    async def look() -> tuple[Sequence[tuple[str, list[str]]], list[str]]:
+        database = await Database.connect(settings)
+        async with database.fleet() as fleet:
+            tenant = await fleet.tenants.get(name)
+        assert tenant is not None
+        async with database.transaction(tenant.id) as transaction:
+            keys = [str(key.id) for key in await transaction.api_keys.good()]
+        deeds = await operators_deeds(database, tenant.id)
+        await database.close()
+        return deeds, keys
+
+    deeds, keys = asyncio.run(look())
+    assert deeds == [("create_api_key", keys), ("set_limits", ["jobs_per_hour", "max_open_jobs"])]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from milpa.jobs import JobState, Priority
 from milpa.settings import Settings
 from storage.rows import ClaimRef, Ending, JobRow, NewJob, QueueRow
 from storage.transaction import Database
+from tests.deploy.operator import operators_deeds
 
 MILPA = str(Path(sys.executable).with_name("milpa"))
 BOTH = list(Priority)
@@ -71,6 +72,19 @@ async def test_a_paused_queue_starts_nothing_until_it_is_resumed(
     assert await admit(database) == [person.id]
     assert all(row.paused_at is None for row in await queues.resume(settings, BOTH))
     assert await admit(database) == [batch.id]
+
+
+async def test_every_tenant_is_told_who_held_its_jobs(settings: Settings, database: Database, tenant: UUID) -> None:
+    async with database.fleet() as fleet:
+        other = (await fleet.tenants.create(f"other-{uuid4()}")).id
+    await queues.pause(settings, [Priority.BATCH])
+    await queues.resume(settings, BOTH)
+    await queues.drain(settings, BOTH, 60, hold_tongue)
+    both = [queue.value for queue in BOTH]
+    for one in (tenant, other):
+        assert await operators_deeds(database, one) == [
+            ("pause_queue", both), ("resume_queue", both), ("pause_queue", ["batch"]),
+        ]  # fmt: skip
 
 
 async def test_pausing_twice_keeps_the_first_time(settings: Settings) -> None:

@@ -69,6 +69,13 @@ def test_every_text_and_key_is_renamed_and_nothing_else() -> None:
     }
 
 
+def test_a_word_ends_at_an_underscore_for_models_make_names_of_it() -> None:
+    names = ["seat_S1", "S1_office", "x_S1_y", "S1", "seat_S12", "AS1", "1S1_"]
+    assert renamed(names, frozenset({"S1"}), "erased-1") == [
+        "seat_erased-1", "erased-1_office", "x_erased-1_y", "erased-1", "seat_S12", "AS1", "1S1_",
+    ]  # fmt: skip
+
+
 @given(
     st.recursive(
         st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)

@@ -17,7 +17,7 @@ from storage.transaction import Database
 from tests.support.stack import settings_of
 
 NAME = "milpa_storage"
-TABLES = ", ".join(name for name in metadata.tables if name not in {"queues", "audit_log"})
+TABLES = ", ".join(name for name in metadata.tables if name not in {"queues", "audit_log", "audit_retention"})
 
 
 def other_database(settings: Settings, name: str) -> Settings:

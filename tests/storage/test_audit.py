@@ -1,15 +1,20 @@
 """The audit: there with the write or not at all, changed by nobody, shortened by its own function alone."""
 
+import asyncio
 import contextlib
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from milpa.jobs import new_id
 from milpa.settings import Settings
+from storage.audit import FleetAudit
 from storage.audit_buffer import AuditBuffer
 from storage.audit_rows import Actor, ActorKind, AuditFilter, AuditRow, NewAudit, Trail
+from storage.migrate import migrate
 from storage.schedule_rows import NewSchedule
 from storage.transaction import Database
 from tests.storage.steps import new_job, succeeded
@@ -121,26 +126,61 @@ async def test_the_application_does_not_become_the_keeper(settings: Settings, ro
 async def test_a_tenants_own_transaction_prunes_nothing(database: Database, tenant: UUID) -> None:
     with pytest.raises(Exception, match="permission denied"):
         async with database.transaction(tenant) as tx:
-            await tx.connection.execute(text("SELECT prune_audit('1 year')"))
+            await tx.connection.execute(text("SELECT prune_audit()"))
 
 
 async def test_rows_end_with_their_retention_and_no_sooner(
-    database: Database, tenant: UUID, owner: asyncpg.Connection
+    database: Database, tenant: UUID, owner: asyncpg.Connection, settings: Settings
 ) -> None:
     async with database.transaction(tenant) as tx:
         await tx.audit.system("tests", "young", [])
     await backdate(owner, tenant, 40)
-    await prune(database, 41.0)
-    assert {row.action for row in await rows(database, tenant)} == {"old", "young"}
-    await prune(database, 39.0)
-    assert [row.action for row in await rows(database, tenant)] == ["young"]
+    for days, left in ((41.0, {"old", "young"}), (39.0, {"young"}), (settings.audit_retention_days, {"young"})):
+        await migrate(replace(settings, audit_retention_days=days))
+        await prune(database)
+        assert {row.action for row in await rows(database, tenant)} == left
 
 
-async def test_what_was_just_written_is_never_pruned(database: Database, tenant: UUID) -> None:
-    async with database.transaction(tenant) as tx:
-        await tx.audit.system("tests", "young", [])
-    await prune(database, 0.0)
+@pytest.mark.parametrize("role", ["milpa_app", "milpa_fleet"])
+async def test_the_application_can_neither_shorten_the_audit_nor_date_its_rows(
+    database: Database, settings: Settings, tenant: UUID, owner: asyncpg.Connection, role: str
+) -> None:
+    await backdate(owner, tenant, 2)
+    thief = await asyncpg.connect(settings.database_url.reveal())
+    await thief.execute(f"SET ROLE {role}")
+    await thief.execute("SELECT set_config('milpa.tenant', $1, false)", str(tenant))
+    for statement in (
+        "SELECT prune_audit('1 day')",
+        "UPDATE audit_retention SET days = 1",
+        "INSERT INTO audit_retention (days) VALUES (1)",
+        "DELETE FROM audit_retention",
+        "INSERT INTO audit_log (tenant_id, kind, subject, action, at) SELECT id, 'system', 'x', 'x', now() FROM tenants",
+    ):
+        with pytest.raises((asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedFunctionError)):
+            await thief.execute(statement)
+    await thief.close()
+    await prune(database)
+    assert [row.action for row in await rows(database, tenant)] == ["old"]
+
+
+async def test_what_waited_is_dated_an_hour_back_at_most_and_never_ahead(database: Database, tenant: UUID) -> None:
+    ages = {"ahead": -9e9, "now": 0.0, "minute": 60.0, "year": 3e7}
+    async with database.fleet() as fleet:
+        deeds = [NewAudit(actor=actor(tenant), action=name, age_seconds=age) for name, age in ages.items()]
+        await fleet.audit.keep(deeds)
+    at = {row.action: row.at for row in await rows(database, tenant)}
+    assert at["ahead"] == at["now"]
+    assert [(at["now"] - at[name]).total_seconds() for name in ("minute", "year")] == [60, 3600]
+
+
+async def test_where_no_retention_is_set_nothing_is_dropped(
+    database: Database, tenant: UUID, owner: asyncpg.Connection, settings: Settings
+) -> None:
+    await backdate(owner, tenant, 1000)
+    await owner.execute("DELETE FROM audit_retention")
+    await prune(database)
     assert len(await rows(database, tenant)) == 1
+    assert await migrate(settings)
 
 
 async def test_the_filters_hold_together(database: Database, tenant: UUID) -> None:
@@ -185,6 +225,40 @@ async def test_the_buffer_waits_for_a_database_that_is_away(
     assert row.action == "read"
 
 
+async def test_the_buffer_outlives_a_mistake_and_says_so_once(
+    database: Database, tenant: UUID, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.audit_buffer.RETRY_SECONDS", 0.01)
+    buffer = AuditBuffer(database)
+    await owner.execute("ALTER TABLE audit_log ADD CONSTRAINT nothing CHECK (false) NOT VALID")
+    try:
+        with capture_logs() as said:
+            buffer.put(NewAudit(actor=actor(tenant), action="read", status=200))
+            await asyncio.sleep(0.5)
+    finally:
+        await owner.execute("ALTER TABLE audit_log DROP CONSTRAINT nothing")
+    assert [(line["event"], line["count"]) for line in said] == [("audit_put_off", 1)]
+    await buffer.close()
+    assert [row.action for row in await rows(database, tenant)] == ["read"]
+
+
+async def test_the_buffer_counts_what_is_lost_at_the_end(
+    database: Database, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.audit_buffer.CLOSING_SECONDS", 0.3)
+
+    async def broken(*_: object) -> None:
+        raise ValueError
+
+    monkeypatch.setattr(FleetAudit, "keep", broken)
+    buffer = AuditBuffer(database)
+    for _ in range(3):
+        buffer.put(NewAudit(actor=actor(tenant), action="read", status=200))
+    with capture_logs() as said:
+        await buffer.close()
+    assert [line["count"] for line in said if line["event"] == "audit_lost"] == [3]
+
+
 async def test_a_scheduled_run_is_the_systems_deed(database: Database, tenant: UUID, owner: asyncpg.Connection) -> None:
     async with database.transaction(tenant) as tx:
         new = NewSchedule(name="n", cron="0 2 * * *", timezone="UTC", jobs=[new_job()], catch_up_minutes=60)
@@ -209,9 +283,9 @@ async def test_what_retention_removes_is_the_systems_deed(
     assert (row.kind, row.action, row.targets) == (ActorKind.SYSTEM, "prune_jobs", [str(old.id)])
 
 
-async def prune(database: Database, days: float) -> None:
+async def prune(database: Database) -> None:
     async with database.fleet() as fleet:
-        await fleet.audit.prune(days)
+        await fleet.audit.prune()
 
 
 async def backdate(owner: asyncpg.Connection, tenant: UUID, days: int) -> None:

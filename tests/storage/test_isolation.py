@@ -265,9 +265,13 @@ async def test_no_statement_reaches_foreign_rows(
 
 
 @pytest.mark.parametrize("table", TENANT_TABLES)
-async def test_no_row_can_be_written_for_another_tenant(database: Database, tenant: UUID, table: str) -> None:
+async def test_no_row_can_be_written_for_another_tenant(
+    database: Database, tenant: UUID, table: str, owner: asyncpg.Connection
+) -> None:
     await fill(database, tenant)
-    columns = ", ".join(column.name for column in metadata.tables[table].columns)
+    may = "SELECT has_column_privilege('milpa_app', $1, $2, 'INSERT')"
+    names = [column.name for column in metadata.tables[table].columns]
+    columns = ", ".join([name for name in names if await owner.fetchval(may, table, name)])
     copied = columns.replace("tenant_id", f"'{tenant}'::uuid")
     other = await add_tenant(database)
     await fill(database, other)

@@ -258,8 +258,9 @@ async def test_the_command_over_a_ring_in_a_setting(
     jobs = await fill(database, tenant)
     old = settings.seal_keys.reveal()
     said = await asyncio.to_thread(lambda: milpa(settings, "rotate-keys", MILPA_SEAL_KEYS=old))
-    new = said.partition(f"MILPA_SEAL_KEYS={old},")[2].partition("\n")[0]
-    assert f"MILPA_SEAL_KEYS={new},{old}" in said
+    new = said.partition("MILPA_SEAL_KEYS=$MILPA_SEAL_KEYS,")[2].partition("\n")[0]
+    assert f"MILPA_SEAL_KEYS={new},$MILPA_SEAL_KEYS\n" in said
+    assert old.partition(":")[2] not in said
     both = {"MILPA_SEAL_KEYS": f"{new},{old}"}
     refused = await asyncio.to_thread(lambda: milpa(settings, "rotate-keys", "--forget-old", code=2, **both))
     assert refused == ""

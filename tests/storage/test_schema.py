@@ -22,8 +22,15 @@ from storage.transaction import Database
 from tests.storage.conftest import create_database, other_database
 from tests.storage.steps import claim, finish, submit, succeeded, types
 
-NOT_A_TENANTS = {"alembic_version", "workers", "queues"}
+NOT_A_TENANTS = {"alembic_version", "workers", "queues", "audit_retention"}
 """Tables without a tenant's rows: only the owner and the fleet's role may touch them."""
+KEEPERS = {
+    "prune_audit()": {"milpa_fleet"},
+    "keep_audit(deeds jsonb)": {"milpa_fleet"},
+    "redact_events(job uuid)": {"milpa_app"},
+    "erase_tenant(erased uuid)": {"milpa_owner"},
+}
+"""The functions that run with their owner's rights, and who may call each."""
 
 
 async def test_migrations_make_the_tables_that_the_code_declares(settings: Settings) -> None:
@@ -51,6 +58,15 @@ async def test_constraints_have_the_names_and_the_rules_that_the_code_declares(o
 
 async def test_migrating_again_does_nothing(settings: Settings) -> None:
     assert await migrate(settings) is False
+
+
+async def test_migrating_says_how_long_the_audit_is_kept(settings: Settings, owner: asyncpg.Connection) -> None:
+    assert await owner.fetchval("SELECT days FROM audit_retention") == 365
+    assert await migrate(replace(settings, audit_retention_days=30.0)) is True
+    assert await owner.fetchval("SELECT days FROM audit_retention") == 30
+    with pytest.raises(UsageError, match="MILPA_AUDIT_RETENTION_DAYS"):
+        await migrate(replace(settings, audit_retention_days=0.5))
+    assert await migrate(settings) is True
 
 
 async def test_two_that_migrate_at_once_make_one_schema(settings: Settings, owner: asyncpg.Connection) -> None:
@@ -112,7 +128,7 @@ async def test_each_policy_of_the_application_compares_the_rows_tenant_with_the_
         assert (policy["cmd"], policy["qual"], policy["with_check"]) == ("ALL", own, own), policy
 
 
-async def test_nothing_runs_with_other_rights_than_its_callers_but_the_pruning_of_the_audit(
+async def test_nothing_runs_with_other_rights_than_its_callers_but_the_keepers_functions(
     owner: asyncpg.Connection,
 ) -> None:
     """Views and such functions would reach around the policies."""
@@ -120,10 +136,18 @@ async def test_nothing_runs_with_other_rights_than_its_callers_but_the_pruning_o
         "SELECT relname FROM pg_class WHERE relkind IN ('v', 'm') AND relnamespace = 'public'::regnamespace"
     )
     functions = await owner.fetch(
-        "SELECT proname FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace"
+        """
+        SELECT proname || '(' || pg_get_function_arguments(oid) || ')' AS name, proowner::regrole::text AS owner,
+            proconfig AS settings,
+            ARRAY(SELECT grantee::regrole::text FROM aclexplode(proacl) WHERE grantee <> proowner) AS may
+        FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace
+        """
     )
     assert views == []
-    assert {row["proname"] for row in functions} == {"prune_audit", "redact_events", "erase_tenant"}
+    assert {row["name"]: set(row["may"]) for row in functions} == KEEPERS
+    for function in functions:
+        assert function["owner"] == "milpa_keeper", function
+        assert function["settings"] == ["search_path=pg_catalog, public"], function
 
 
 async def test_the_application_may_not_touch_what_is_no_tenants(owner: asyncpg.Connection) -> None:

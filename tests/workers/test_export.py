@@ -87,7 +87,7 @@ async def test_everything_of_a_tenant_is_in_it_and_no_secret(desk: Desk, exporte
     async with database.transaction(desk.tenant) as tx:
         _, secret = await tx.webhooks.create(NewEndpoint(url="https://example.org/hook"))
         key = await tx.api_keys.create("the board", Role.VIEWER)
-        nightly = NewSchedule(name="night", cron="0 2 * * *", timezone="UTC", jobs=[roster()])
+        nightly = NewSchedule(name="night", cron="0 2 * * *", timezone="UTC", jobs=[roster(question=b'{"why":1}')])
         schedule = (await tx.schedules.create(nightly)).schedule
         batch = await tx.jobs.submit_batch("two", [roster(), roster()])
         await tx.audit.system("tests", "looked", [])
@@ -102,7 +102,8 @@ async def test_everything_of_a_tenant_is_in_it_and_no_secret(desk: Desk, exporte
     assert (events[0], events[-1]) == ("queued", "succeeded")
     [file] = [name for name in found if name.startswith(f"{folder}/files/")]
     assert b"Ana Lima" in found[file]
-    assert json.loads(found[f"schedules/{schedule.id}.json"])[0]["input"] == msgspec.to_builtins(PROBLEM)
+    [planned] = json.loads(found[f"schedules/{schedule.id}.json"])
+    assert (planned["input"], planned["question"]) == (msgspec.to_builtins(PROBLEM), {"why": 1})
     lists = {name: [json.loads(line) for line in found[f"{name}.jsonl"].splitlines()] for name in (
         "batches", "schedules", "schedule_runs", "webhooks", "webhook_deliveries", "api_keys", "audit", "exports",
     )}  # fmt: skip
@@ -166,7 +167,7 @@ async def test_an_export_broken_off_is_made_by_the_next_and_given_up_at_last(
     def broken(*_: object) -> None:
         raise TransientError("object_store_unavailable", "away")
 
-    row = await ask(desk)
+    row = await ask(desk, ANA)
     with monkeypatch.context() as patched:
         patched.setattr(ObjectStore, "writer", broken)
         for _ in range(desk.context.settings.max_errors):
@@ -177,6 +178,18 @@ async def test_an_export_broken_off_is_made_by_the_next_and_given_up_at_last(
     assert not await exporter.make_next()
     given_up = await now(desk, row)
     assert (given_up.state, given_up.reason) == (ExportState.FAILED, "given_up")
+    assert await owner.fetchval("SELECT subject FROM exports WHERE id = $1", row.id) is None
+
+
+async def test_an_export_given_up_before_forgets_its_person_when_someone_is_erased(
+    desk: Desk, owner: asyncpg.Connection
+) -> None:
+    row = await ask(desk, ANA)
+    await owner.execute("UPDATE exports SET state = 'failed', reason = 'given_up' WHERE id = $1", row.id)
+    async with desk.context.database.transaction(desk.tenant) as tx:
+        assert await tx.exports.recall() == []
+    assert (await now(desk, row)).state is ExportState.FAILED
+    assert await owner.fetchval("SELECT subject FROM exports WHERE id = $1", row.id) is None
 
 
 async def test_an_export_recalled_meanwhile_leaves_nothing(desk: Desk, exporter: Exporter, done: JobRow) -> None:

@@ -5,13 +5,16 @@ import gzip
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import msgspec
 import pytest
 from litestar import Litestar, post
+from litestar.types import Message, Receive, Scope, Send
 
 from api.bodies import HEAVY_BYTES, AnyRequest
+from api.in_flight import InFlight
 from api.main import create_app
 from api.principal import Permission
 from api.queries import MAX_WAIT_SECONDS
@@ -87,6 +90,25 @@ async def test_an_answer_that_has_begun_goes_on(bounded_app: Litestar, key: str)
                 break
         else:
             pytest.fail("the stream was cut")
+
+
+async def test_an_answer_that_is_taken_slowly_is_not_cut() -> None:
+    sent: list[str] = []
+
+    async def slow(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.sleep(0.3)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def receive() -> Any:
+        pytest.fail("nothing is asked for")
+
+    async def send(message: Message) -> None:
+        sent.append(message["type"])
+
+    scope: Any = {"type": "http", "headers": [], "state": {}}
+    await InFlight(Settings(request_seconds=0.1))(slow)(scope, receive, send)
+    assert sent == ["http.response.start", "http.response.body"]
 
 
 async def test_as_long_as_one_may_ask_to_wait_is_well_within(http: httpx.AsyncClient) -> None:

@@ -71,7 +71,6 @@ class RingWorker(Worker):
             self._due.clear()
             await self._look()
             await is_set_within(self._due, POLL_SECONDS)
-        self.allow_pick_jobs = False
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
 
     async def _look(self) -> None:

@@ -18,7 +18,7 @@ from storage.dispatch import Dispatcher
 from storage.queue import Queue, deserialize, queue_name, ring_channel, serialize
 from storage.rows import Ring, Task
 from storage.transaction import Database
-from tests.storage.steps import WORKER, add_worker, admit, break_off, claim, look, submit, succeeded
+from tests.storage.steps import WORKER, add_tenant, add_worker, admit, break_off, claim, look, submit, succeeded
 
 
 @pytest.fixture
@@ -78,6 +78,24 @@ async def test_arqs_own_worker_answers_a_ring_once_however_often_it_is_rung(redi
     ]
     assert await rung(redis) == []
     assert await redis.keys("arq:*") == []
+
+
+async def test_rings_of_one_admission_keep_the_order_of_their_turns(
+    dispatcher: Dispatcher, database: Database, tenant: UUID, redis: Redis
+) -> None:
+    others = await add_tenant(database)
+    mine = [await submit(database, tenant) for _ in range(4)]
+    theirs = [await submit(database, others) for _ in range(4)]
+    await add_worker(database, interactive=4)
+    assert await dispatcher.admit() == 8
+    in_turn = [job for turn in zip(mine, theirs, strict=True) for job in turn]
+    assert await rung(redis) == [f"{job.id}:1" for job in in_turn]
+
+
+async def test_a_thousand_rings_keep_their_order(redis: Redis) -> None:
+    rings = [a_ring() for _ in range(1000)]
+    await Queue(redis).ring(rings)
+    assert await rung(redis) == [f"{ring.job_id}:1" for ring in rings]
 
 
 async def test_each_priority_has_a_queue_of_its_own(redis: Redis) -> None:

@@ -15,6 +15,7 @@ from milpa.jobs import JobState, Priority, new_id
 from storage.queue import Queue, queue_name, ring_channel
 from storage.rows import JobRow, Ring
 from storage.signals import Signals
+from tests.storage.steps import add_tenant
 from tests.workers.conftest import Desk
 from workers import ring_worker
 from workers.ring_worker import RingWorker
@@ -95,6 +96,22 @@ async def test_of_two_workers_one_takes_a_ring(desk: Desk, rings: ArqRedis) -> N
     for job in jobs:
         await desk.reaches(job, JobState.SUCCEEDED)
     assert {(await desk.now(job)).attempt for job in jobs} == {1}
+
+
+async def test_two_slots_are_shared_by_two_tenants(desk: Desk, rings: ArqRedis) -> None:
+    other = Desk(desk.context, await add_tenant(desk.context.database))
+    mine = [await desk.submit("answer") for _ in range(3)]
+    theirs = [await other.submit("answer") for _ in range(3)]
+    await Queue(rings).ring([ring_for(job) for turn in zip(mine, theirs, strict=True) for job in turn])
+    worker = RingWorker(Priority.INTERACTIVE, 2, rings, desk.context)
+    await worker._poll_iteration()
+    assert set(worker.tasks) == {f"{job.id}:{job.dispatch_no}" for job in (mine[0], theirs[0])}
+    serving = asyncio.create_task(worker.serve(desk.context.draining))
+    for of, jobs in ((desk, mine), (other, theirs)):
+        for job in jobs:
+            await of.reaches(job, JobState.SUCCEEDED)
+    desk.context.draining.set()
+    await serving
 
 
 async def test_a_ring_from_a_clock_that_is_ahead_is_heard_at_once(

@@ -12,6 +12,7 @@ import msgspec
 import structlog
 
 from milpa.errors import TransientError
+from milpa.repeating import patiently
 
 ALGORITHMS = frozenset({"RS256", "ES256"})
 REFRESH_SECONDS = 300.0
@@ -56,7 +57,7 @@ class KeySet:
 
     async def _refresh(self) -> None:
         while True:
-            await self._fetch_shared()
+            await patiently(self._fetch_shared)
             await asyncio.sleep(REFRESH_SECONDS if self._keys_are_known() else AGAIN_SECONDS)
 
     async def find(self, algorithm: str, key_id: str | None) -> jwt.PyJWK | None:

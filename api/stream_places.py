@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from milpa.errors import TransientError
+from milpa.repeating import patiently
 from storage.limiter import LEASE_SECONDS, Limiter, Pool
 
 
@@ -43,8 +44,7 @@ class StreamPlaces:
         while True:
             await asyncio.sleep(LEASE_SECONDS / 3)
             if self._open:
-                with suppress(TransientError):
-                    await self._limiter.renew(list(self._open.items()))
+                await patiently(self._limiter.renew, list(self._open.items()))
 
     async def close(self) -> None:
         """Stop renewing, and finish giving places back."""

@@ -44,6 +44,8 @@ class Dispatcher:
                 await self.admit()
         except MilpaError as error:
             log.warning("admission_put_off", code=error.code)
+        except Exception:
+            log.exception("admission_broke")  # the sweeper comes by
         finally:
             self._running = None
 

@@ -1,7 +1,7 @@
 """Schedules: which jobs to submit when, and one row for each due time, whoever got there first."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice, takewhile
 from typing import Any
@@ -103,7 +103,8 @@ ORDER BY run.created_at DESC, run.id DESC LIMIT :limit
 )
 
 _DUE = text("""
-SELECT tenant_id, id FROM schedules WHERE next_due_at <= now() ORDER BY next_due_at LIMIT :limit
+SELECT tenant_id, id FROM schedules
+WHERE next_due_at <= now() AND id <> ALL (CAST(:but AS uuid[])) ORDER BY next_due_at LIMIT :limit
 """)
 
 _PRUNE_RUNS = text("DELETE FROM schedule_runs WHERE created_at < now() - make_interval(secs => :age)")
@@ -277,9 +278,9 @@ class DueSchedules:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def due(self, limit: int = 100) -> Sequence[DueSchedule]:
-        """Return the schedules with a due time behind them, the longest behind first."""
-        return [read(row, DueSchedule) for row in await self._session.all(_DUE, limit=limit)]
+    async def due(self, limit: int, but: Collection[UUID] = ()) -> Sequence[DueSchedule]:
+        """Return the schedules with a due time behind them, the longest behind first, without those of `but`."""
+        return [read(row, DueSchedule) for row in await self._session.all(_DUE, limit=limit, but=list(but))]
 
     async def prune(self, retention_days: float) -> int:
         """Forget runs that were recorded so long ago; returns how many."""

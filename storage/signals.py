@@ -96,6 +96,8 @@ class Signals:
                     self._tell(message["channel"], message["data"])
             except _AWAY as error:
                 log.warning("signals_reconnecting", error=type(error).__name__)
+            except Exception:
+                log.exception("signals_broke")
             finally:
                 self._connected.clear()
                 with contextlib.suppress(*_AWAY):
@@ -106,7 +108,10 @@ class Signals:
         text = data.decode() if isinstance(data, bytes) else data
         name = channel.decode() if isinstance(channel, bytes) else channel
         for listener in tuple(self._listeners[name]):
-            listener(text)
+            try:
+                listener(text)
+            except Exception:
+                log.exception("listener_broke")  # the others hear all the same
 
     async def close(self) -> None:
         """Send what waits, and end the subscription."""

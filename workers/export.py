@@ -1,13 +1,11 @@
 """Exports asked for become zips in the object store, one at a time in each worker, while everything else goes on."""
 
-import asyncio
-import random
 from importlib import import_module
 from types import MappingProxyType
 
 import structlog
 
-from milpa.errors import MilpaError
+from milpa.repeating import repeat
 from milpa.settings import Settings
 from solvers.registry import AnyKind, find_kinds
 from storage.export_rows import ExportRef, NewExportFile
@@ -30,15 +28,11 @@ class Exporter:
 
     async def run(self) -> None:
         """Look for ever. What does not answer now is tried again next time."""
-        while True:
-            try:
-                while await self.make_next():
-                    pass
-            except MilpaError as error:
-                log.warning("exports_unanswered", code=error.code)
-            except Exception:
-                log.exception("exports_broke")
-            await asyncio.sleep(self._settings.sweep_seconds * random.uniform(0.8, 1.2))  # noqa: S311  no secret
+        await repeat(self._settings.sweep_seconds, self._make_all)
+
+    async def _make_all(self) -> None:
+        while await self.make_next():
+            pass
 
     async def make_next(self) -> bool:
         """Make the export that has waited longest. False: nothing waits."""

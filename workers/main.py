@@ -17,6 +17,7 @@ from milpa import logging
 from milpa.errors import FatalError, TransientError
 from milpa.jobs import Priority, new_id
 from milpa.readiness import say_ready
+from milpa.repeating import repeat
 from milpa.settings import Settings
 from storage.dispatch import Dispatcher
 from storage.objects import ObjectStore
@@ -55,8 +56,12 @@ async def serve(settings: Settings, *, kinds: str = "solvers.kinds") -> None:
         deliverer = Deliverer(settings, context.database)
         upkeep = (_stay_registered(context), sweeper.run(), nightly.run(), deliverer.run(), exporter.run())
         background = [asyncio.create_task(task) for task in upkeep]
+        for task in background:  # none ends by itself: without it jobs would wait unseen, so the worker ends with it
+            task.add_done_callback(lambda _: _drain(context, workers))
         try:
             await asyncio.gather(*(worker.serve(context.draining) for worker in workers))
+            for task in filter(asyncio.Task.done, background):
+                task.result()
         finally:
             for task in background:
                 task.cancel()
@@ -118,15 +123,17 @@ async def _stay_registered(context: WorkerContext) -> None:
     """Say again and again that this worker is alive and how many slots it has; jobs are admitted for slots alive."""
     settings = context.settings
     registered = False
-    while True:
-        with contextlib.suppress(TransientError):
-            async with context.database.fleet() as fleet:
-                await fleet.workers.seen(context.id, _name(), settings.interactive_slots, settings.batch_slots)
-            if not registered:
-                registered = True
-                log.info("worker_ready", worker=str(context.id), process=_name())
-                say_ready()
-        await asyncio.sleep(settings.heartbeat_seconds)
+
+    async def register() -> None:
+        nonlocal registered
+        async with context.database.fleet() as fleet:
+            await fleet.workers.seen(context.id, _name(), settings.interactive_slots, settings.batch_slots)
+        if not registered:
+            registered = True
+            log.info("worker_ready", worker=str(context.id), process=_name())
+            say_ready()
+
+    await repeat(settings.heartbeat_seconds, register)
 
 
 async def _leave(context: WorkerContext) -> None:

@@ -1,17 +1,20 @@
 """Schedules that are due become batches. Any number of schedulers may look at once: each due time is one's alone."""
 
-import asyncio
-import random
 import time
+from collections.abc import Sequence
+from uuid import UUID
 
 import structlog
 
 from milpa.errors import TransientError
+from milpa.repeating import repeat
 from milpa.settings import Settings
 from storage.schedule_rows import DueSchedule
 from storage.transaction import Database
 
 PRUNE_SECONDS = 60.0
+DUE_AT_ONCE = 100
+"""How many schedules are looked up together."""
 
 log = structlog.get_logger(__name__)
 
@@ -26,26 +29,20 @@ class Nightly:
 
     async def run(self) -> None:
         """Look for ever. What does not answer now is tried again next time; until it commits, nothing is done."""
-        while True:
-            try:
-                await self.start_due()
-                await self._prune()
-            except TransientError as error:
-                log.warning("schedules_unanswered", code=error.code)
-            except Exception:
-                log.exception("schedules_broke")
-            await asyncio.sleep(self._settings.sweep_seconds * random.uniform(0.8, 1.2))  # noqa: S311  no secret
+        await repeat(self._settings.sweep_seconds, self.start_due, self._prune)
 
     async def start_due(self) -> None:
         """Do all that is due, one due time of each schedule after the other.
 
         A schedule that can't be run holds no other up. TransientError: PostgreSQL is away.
         """
-        moving = True
-        while moving:
-            async with self._database.fleet() as fleet:
-                due = await fleet.schedules.due()
-            moving = any([await self._step(schedule) for schedule in due])
+        stuck: set[UUID] = set()
+        while due := await self._due(stuck):
+            stuck |= {schedule.id for schedule in due if not await self._step(schedule)}
+
+    async def _due(self, stuck: set[UUID]) -> Sequence[DueSchedule]:
+        async with self._database.fleet() as fleet:
+            return await fleet.schedules.due(DUE_AT_ONCE, but=stuck)
 
     async def _step(self, schedule: DueSchedule) -> bool:
         try:

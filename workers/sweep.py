@@ -1,14 +1,11 @@
 """Upkeep: what was missed is done again. Any number of sweepers may do it at once: every step is guarded."""
 
 import asyncio
-import random
-import time
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import structlog
 
-from milpa.errors import TransientError
+from milpa.repeating import patiently, repeat
 from milpa.settings import Settings
 from storage.dispatch import Dispatcher
 from storage.objects import ObjectStore
@@ -33,22 +30,19 @@ class Sweeper:
         self._database = database
         self._objects = objects
         self._dispatcher = dispatcher
-        self._done_at = {self.prune: time.monotonic(), self.collect_orphans: time.monotonic()}
 
     async def run(self) -> None:
-        """Sweep for ever. What does not answer now is tried again next time."""
-        while True:
-            await self.sweep()
-            await asyncio.sleep(self._settings.sweep_seconds * random.uniform(0.8, 1.2))  # noqa: S311  no secret
+        """Sweep for ever, and tidy up beside it: that may take long, and jobs wait for no tidying."""
+        await asyncio.gather(
+            repeat(self._settings.sweep_seconds, self.sweep),
+            repeat(PRUNE_SECONDS, self.prune, at_once=False),
+            repeat(ORPHANS_SECONDS, self.collect_orphans, at_once=False),
+        )
 
     async def sweep(self) -> None:
         """Do one round; each step by itself, so that none waits for another to be well."""
         for step in (self.start_due, self.rescue, self.ring):
-            await _patiently(step)
-        for step, seconds in ((self.prune, PRUNE_SECONDS), (self.collect_orphans, ORPHANS_SECONDS)):
-            if time.monotonic() - self._done_at[step] >= seconds:
-                self._done_at[step] = time.monotonic()
-                await _patiently(step)
+            await patiently(step)
 
     async def start_due(self) -> None:
         """Queue the scheduled jobs whose time has come."""
@@ -107,12 +101,3 @@ class Sweeper:
         if orphans:
             await self._objects.delete(orphans)
             log.info("orphans_deleted", count=len(orphans))
-
-
-async def _patiently(step: Callable[[], Awaitable[None]]) -> None:
-    try:
-        await step()
-    except TransientError as error:
-        log.warning("sweep_unanswered", step=step.__name__, code=error.code)
-    except Exception:
-        log.exception("sweep_broke", step=step.__name__)

@@ -121,6 +121,20 @@ async def test_listeners_come_and_go_on_one_connection(redis: Redis) -> None:
     await signals.close()
 
 
+async def test_a_listener_that_breaks_takes_no_hint_from_the_others(redis: Redis) -> None:
+    signals, ear = Signals(redis), Ear()
+
+    def broken(_message: str) -> None:
+        raise ValueError
+
+    await signals.listen(EVENTS, broken)
+    await signals.listen(EVENTS, ear)
+    for message in ("1", "2"):
+        signals.publish(EVENTS, message)
+        await ear.hears(message)
+    await signals.close()
+
+
 async def test_with_redis_away_nothing_is_raised_and_nothing_blocks(
     settings: Settings, tenant: UUID, tmp_path: Path
 ) -> None:

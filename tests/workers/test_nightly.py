@@ -97,6 +97,19 @@ async def test_a_schedule_that_is_broken_holds_no_other_up(desk: Desk, nightly: 
     assert len(await runs(desk, sound)) == 1
 
 
+async def test_schedules_that_are_broken_hold_no_other_up_however_many_they_are(
+    desk: Desk, nightly: Nightly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.nightly.DUE_AT_ONCE", 2)
+    for _ in range(3):
+        await due_schedule(desk, ago="2 minutes")
+    async with desk.context.database.transaction(desk.tenant) as tenant:
+        await tenant.connection.execute(text("UPDATE schedules SET jobs = CAST('x' AS bytea)"))
+    sound = await due_schedule(desk)
+    await nightly.start_due()
+    assert len(await runs(desk, sound)) == 1
+
+
 async def test_a_scheduler_outlives_a_database_that_is_away(
     desk: Desk, nightly: Nightly, monkeypatch: pytest.MonkeyPatch
 ) -> None:

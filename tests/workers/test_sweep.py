@@ -157,3 +157,26 @@ async def test_a_step_that_fails_keeps_no_other_from_being_done(
     job = await desk.submit("answer")
     await sweeper.sweep()
     assert await rings_of(rings, job) == [job.dispatch_no]
+
+
+async def test_jobs_are_rescued_while_tidying_up_is_stuck(
+    desk: Desk, sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tidying = asyncio.Event()
+
+    async def stuck() -> None:
+        tidying.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(sweep, "PRUNE_SECONDS", 0.01)
+    monkeypatch.setattr(sweep, "ORPHANS_SECONDS", 0.01)
+    monkeypatch.setattr(sweeper, "prune", stuck)
+    monkeypatch.setattr(sweeper, "collect_orphans", stuck)
+    sweeping = asyncio.create_task(sweeper.run())
+    async with asyncio.timeout(60):
+        await tidying.wait()
+    job = await desk.submit("answer")
+    await claim(desk, job)
+    await set_back(desk, job, "lease_until = now() - interval '1 second'")
+    await desk.reaches(job, JobState.QUEUED)
+    sweeping.cancel()

@@ -65,7 +65,8 @@ WHERE delivery.tenant_id = held.tenant_id AND delivery.id = held.id AND delivery
 
 _PRUNE = text("""
 DELETE FROM webhook_deliveries WHERE (tenant_id, id) IN (
-    SELECT tenant_id, id FROM webhook_deliveries WHERE created_at < now() - make_interval(secs => :age) LIMIT 5000
+    SELECT tenant_id, id FROM webhook_deliveries
+    WHERE created_at < now() - make_interval(secs => :age) AND state <> 'pending' LIMIT 5000
 )
 """)
 
@@ -138,7 +139,7 @@ class DueDeliveries:
         self._session.outbox.deliveries = True
 
     async def prune(self, retention_days: float) -> int:
-        """Drop the log of deliveries made so long ago; call again until nothing is left."""
+        """Drop the log of deliveries made so long ago, none of them pending; call again until nothing is left."""
         return await self._session.run(_PRUNE, age=retention_days * _DAY_SECONDS)
 
 

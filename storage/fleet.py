@@ -75,14 +75,7 @@ WITH old AS (
     DELETE FROM files USING old WHERE files.tenant_id = old.tenant_id AND job_id = old.id
     RETURNING files.object_key
 )
-SELECT (SELECT count(*) FROM old) AS jobs, ARRAY(
-    SELECT DISTINCT object_key FROM gone
-    WHERE NOT EXISTS (
-        SELECT FROM files AS other
-        WHERE other.object_key = gone.object_key
-            AND (other.tenant_id, other.job_id) NOT IN (SELECT tenant_id, id FROM old)
-    )
-) AS object_keys
+SELECT (SELECT count(*) FROM old) AS jobs, ARRAY(SELECT DISTINCT object_key FROM gone) AS object_keys
 """)
 
 _PRUNE_KEYS = text("DELETE FROM idempotency_keys WHERE expires_at <= now()")
@@ -170,7 +163,9 @@ class FleetStore:
         """
         await self._session.run(_PRUNE_KEYS)
         await self._session.run(_PRUNE_WORKERS)
-        return read(await self._session.one(_PRUNE, age=retention_days * _DAY_SECONDS), Pruned)
+        row = await self._session.one(_PRUNE, age=retention_days * _DAY_SECONDS)
+        # Asked only now that the jobs are locked: a job that reused one a moment before may name its files.
+        return Pruned(jobs=row["jobs"], object_keys=await self.unnamed(row["object_keys"]))
 
     async def unnamed(self, keys: Sequence[str]) -> list[str]:
         """Return those object keys that no row of files or exports names."""

@@ -168,6 +168,7 @@ class WebhookStore:
         """
         if endpoint_id is not None and await self.get(endpoint_id) is None:
             return None
+        await self._session.run(_LOCK_TENANT, tenant=str(self._tenant))  # of two rotations one is the later
         await self._session.run(_DROP_EXPIRED)
         await self._session.run(_EXPIRE, endpoint=endpoint_id, overlap=float(overlap_seconds))
         return await self._add_secret(endpoint_id)

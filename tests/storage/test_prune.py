@@ -1,5 +1,7 @@
 """Retention: payloads, files and the log end after their time; the job's row and its closing event stay."""
 
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -70,6 +72,42 @@ async def test_an_object_that_a_younger_job_reuses_is_kept(
     assert (await prune(database)).object_keys == []
     await age(owner, again)
     assert (await prune(database)).object_keys == [f"{tenant}/{old.id}/1/deals.xlsx"]
+
+
+_GATE = """
+CREATE FUNCTION pass_gate() RETURNS boolean LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN true; END $$;
+CREATE POLICY gate ON jobs AS RESTRICTIVE FOR SELECT TO milpa_fleet USING (pass_gate());
+"""
+"""Holds a statement of the fleet's up where it looks at jobs: after its snapshot, before it locks one."""
+
+_AT_GATE = "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)"
+
+
+@pytest.fixture
+async def gate(owner: asyncpg.Connection) -> AsyncIterator[None]:
+    await owner.execute(_GATE)
+    yield
+    await owner.execute("DROP POLICY gate ON jobs; DROP FUNCTION pass_gate")
+
+
+@pytest.mark.usefixtures("gate")
+async def test_an_object_that_was_reused_while_its_job_was_looked_up_is_kept(
+    database: Database, tenant: UUID, owner: asyncpg.Connection
+) -> None:
+    old = await succeeded(database, tenant, files=["xlsx"])
+    await age(owner, old)
+    await owner.execute("SELECT pg_advisory_lock(1)")
+    pruning = asyncio.create_task(prune(database))
+    async with asyncio.timeout(30):
+        while not await owner.fetchval(_AT_GATE):  # noqa: ASYNC110  another session changes it
+            await asyncio.sleep(0.01)
+    again = await submit(database, tenant, reuse=True, files=["xlsx"])
+    await owner.execute("SELECT pg_advisory_unlock(1)")
+    pruned = await pruning
+    assert (pruned.jobs, pruned.object_keys) == (1, [])
+    async with database.transaction(tenant) as tx:
+        assert [file.object_key for file in await tx.files.list(again.id)] == [f"{tenant}/{old.id}/1/deals.xlsx"]
 
 
 async def test_objects_shared_by_jobs_pruned_together_are_named_once(

@@ -637,3 +637,35 @@ async def test_the_log_ends_after_its_time(database: Database, tenant: UUID, own
     (left,) = await deliveries(database, tenant)
     assert left.job_id == young.id
     assert await owner.fetchval("SELECT count(*) FROM webhook_attempts") == 1
+
+
+async def test_what_is_still_to_be_delivered_outlives_the_retention_of_the_log(
+    database: Database, tenant: UUID, owner: asyncpg.Connection
+) -> None:
+    await endpoint(database, tenant)
+    await succeeded(database, tenant)
+    (ref,) = await take(database)
+    await record(database, ref, msgspec.structs.replace(FAILED, retry_seconds=3 * 86_400.0))
+    await owner.execute("UPDATE webhook_deliveries SET created_at = created_at - interval '2 days'")
+    async with database.fleet() as fleet:
+        assert await fleet.deliveries.prune(1) == 0
+    (left,) = await deliveries(database, tenant)
+    assert left.state is DeliveryState.PENDING
+
+
+@pytest.mark.parametrize("direct", [False, True], ids=["endpoint", "addresses of jobs"])
+async def test_of_two_rotations_at_once_the_later_ends_the_secret_of_the_earlier(
+    database: Database, tenant: UUID, owner: asyncpg.Connection, direct: bool
+) -> None:
+    made = None if direct else (await endpoint(database, tenant)).id
+
+    async def rotate() -> None:
+        async with database.transaction(tenant) as tx:
+            await tx.webhooks.rotate(made, 3600)
+
+    async with database.transaction(tenant) as tx:
+        await tx.webhooks.rotate(made, 3600)
+        later = asyncio.create_task(rotate())
+        await asyncio.sleep(0.3)
+    await later
+    assert await owner.fetchval("SELECT count(*) FROM webhook_secrets WHERE expires_at IS NULL") == 1

@@ -15,6 +15,8 @@ ORPHAN_GRACE = timedelta(hours=3)
 """Attempts that lost their lease leave objects without a row; workers collect each hour what is older than one."""
 
 _BITE = 1000
+_SECONDS = 3600.0
+"""How long one of the two questions may take, however large the installation."""
 
 _CHECK = text("""
 WITH log AS (
@@ -67,10 +69,6 @@ SELECT count(*) AS jobs,
         ELSE events <> last_seq OR (events > 0 AND (first_seq <> 1 OR newest_seq <> last_seq)) END) AS seq_gaps
 FROM job
 """)
-
-
-_PATIENTLY = text("SELECT set_config('transaction_timeout', '0', true)")
-"""It only reads, and may take longer than a lease."""
 
 
 class LedgerReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,13 +131,12 @@ async def check_ledger(
     """
     settings = database.settings
     seconds = {"lease": settings.lease_seconds, "timeout": settings.webhook_timeout_seconds}
-    told = TOLD.bindparams(**seconds, retention=settings.retention_days * 86_400.0)
-    jobs = _CHECK.bindparams(lease=settings.lease_seconds, accepted=list(accepted))
+    retention = settings.retention_days * 86_400.0
     async with database.fleet() as fleet:
-        await fleet.connection.execute(_PATIENTLY)
-        counts = [(await fleet.connection.execute(check)).mappings().one() for check in (jobs, told)]
+        jobs = await fleet.read_at_length(_CHECK, _SECONDS, lease=settings.lease_seconds, accepted=list(accepted))
+        told = await fleet.read_at_length(TOLD, _SECONDS, **seconds, retention=retention)
     orphans = None if objects is None else await _orphans(database, objects, orphan_grace)
-    return LedgerReport(**counts[0], **counts[1], orphan_objects=orphans)
+    return LedgerReport(**jobs, **told, orphan_objects=orphans)
 
 
 async def _orphans(database: Database, objects: ObjectStore, grace: timedelta) -> int:

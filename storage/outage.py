@@ -4,23 +4,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError, InterfaceError
+from asyncpg import InterfaceError
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import InterfaceError as SqlalchemyInterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from milpa.errors import TransientError, UsageError
 
-_PASSING_STATES = ("08", "53", "57", "40", "25P03", "55P03")
-"""SQLSTATE prefixes: connection, resources, operator's shutdown, conflict, timeouts."""
+_PASSING_STATES = ("08", "53", "57", "40", "25P03", "25006", "55P03")
+"""SQLSTATE prefixes: connection, resources, operator's shutdown, conflict, timeouts; read-only, as after a failover."""
+
+_CLOSED = "connection is closed"
+"""Asyncpg has one class of errors for a closed connection and for mistakes of ours, such as too few arguments. Only the
+text tells, and SQLAlchemy goes by the same."""
 
 _NOT_A_CHARACTER = "22021"
 
-_PASSING_ERRORS = (
-    PoolTimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.InterfaceError,
-)
+_CONFUSED = asyncpg.InternalClientError
+"""Asyncpg's own, and none of ours: what it is asked in the moment in which the server cuts the connection."""
 
 
 @contextmanager
@@ -31,13 +32,13 @@ def told_apart(*also: type[Exception]) -> Iterator[None]:
     """
     try:
         yield
-    except (DBAPIError, asyncpg.PostgresError) as error:
+    except (DBAPIError, asyncpg.PostgresError, InterfaceError) as error:
         if _passes(error):
             raise unavailable() from error
         if _state(error) == _NOT_A_CHARACTER:
             raise UsageError("bad_text", "A text holds the character U+0000, which can't be stored.") from None
         raise
-    except (*_PASSING_ERRORS, *also) as error:
+    except (PoolTimeoutError, _CONFUSED, *also) as error:
         raise unavailable() from error
 
 
@@ -46,10 +47,11 @@ def unavailable() -> TransientError:
     return TransientError("database_unavailable", "The database does not answer; try again shortly.")
 
 
-def _passes(error: DBAPIError | asyncpg.PostgresError) -> bool:
-    lost = isinstance(error, DBAPIError) and (error.connection_invalidated or isinstance(error, InterfaceError))
-    return lost or _state(error).startswith(_PASSING_STATES)
+def _passes(error: Exception) -> bool:
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    closed = isinstance(error, (InterfaceError, SqlalchemyInterfaceError)) and _CLOSED in str(error)
+    return lost or closed or _state(error).startswith(_PASSING_STATES)
 
 
-def _state(error: DBAPIError | asyncpg.PostgresError) -> str:
+def _state(error: Exception) -> str:
     return getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None) or ""

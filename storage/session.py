@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 from uuid import UUID
 
 import msgspec
-from asyncpg import Connection, InterfaceError, PostgresError
+from asyncpg import Connection, InterfaceError, InternalClientError, PostgresError
 from sqlalchemy import TextClause
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -68,6 +68,7 @@ class Session:
         self.trail: Trail | None = None  # of the request that this is for
         self.audited = False  # whether a statement of this transaction has kept it already
         self.permit: Permit | None = None
+        self.patience: float | None = None  # seconds that a statement may take; None: as many as any other
 
     async def all(self, statement: Executable, **values: Any) -> Sequence[Row]:
         """Run it and return its rows."""
@@ -115,7 +116,7 @@ class Session:
             await self.driver.execute("ROLLBACK", timeout=_UNDO_SECONDS)
         except BaseException as error:  # a cancellation too: what would go back is bound to a tenant still
             await self._throw_away()
-            if not isinstance(error, (PostgresError, InterfaceError, OSError)):
+            if not isinstance(error, (PostgresError, InterfaceError, InternalClientError, OSError)):
                 raise
 
     async def _throw_away(self) -> None:
@@ -131,7 +132,7 @@ class Session:
         driver = self.driver
         with told_apart(OSError):
             try:
-                return await how(driver, sql, *map(values.__getitem__, names))
+                return await how(driver, sql, *map(values.__getitem__, names), timeout=self.patience)
             except BaseException as error:
                 if driver.is_closed() or not isinstance(error, Exception):
                     await self._throw_away()

@@ -31,7 +31,7 @@ from storage.resealing import Resealing
 from storage.rows import Subject
 from storage.schedules import DueSchedules, ScheduleStore
 from storage.seal import Seal
-from storage.session import Outbox, Session, digest
+from storage.session import Outbox, Row, Session, digest
 from storage.signals import ADMIT, CONTROL, DELIVER, EVENTS, Signals
 from storage.subjects import SubjectStore
 from storage.tenants import TenantStore
@@ -45,6 +45,7 @@ _LOGIN = text(
     " EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('jobs') AND relowner = pg_roles.oid) AS owns"
     " FROM pg_roles WHERE rolname = current_user"
 )
+_PATIENTLY = text("SELECT set_config('transaction_timeout', '0', true)")
 _PING = text("SELECT 1")
 
 _COMMAND_SECONDS = 60.0
@@ -83,6 +84,7 @@ class FleetTransaction:
     """What the house itself may do across tenants; it reads no payload."""
 
     def __init__(self, session: Session) -> None:
+        self._session = session
         self.connection = session.connection
         self.jobs = FleetStore(session)
         self.tenants = TenantStore(session)
@@ -91,6 +93,12 @@ class FleetTransaction:
         self.schedules = DueSchedules(session)
         self.audit = FleetAudit(session)
         self.exports = DueExports(session)
+
+    async def read_at_length(self, statement: TextClause, seconds: float, /, **values: Any) -> Row:
+        """Return the one row of a statement that only reads, and may take so long: longer than a lease or any other."""
+        await self._session.run(_PATIENTLY)
+        self._session.patience = seconds
+        return await self._session.one(statement, **values)
 
 
 class Database:
@@ -187,7 +195,7 @@ class Database:
                 with told_apart():
                     yield session
                 with told_apart(OSError):
-                    await session.driver.execute("COMMIT")
+                    _kept(await session.driver.execute("COMMIT"))
             except BaseException as error:
                 await session.undo(error)
                 raise
@@ -264,6 +272,12 @@ def _engine(settings: Settings, pool: int, server_settings: Mapping[str, str] | 
     )
     event.listen(engine.sync_engine, "checkout", _replace_unfit)
     return engine
+
+
+def _kept(answer: str) -> None:
+    """Refuse any other answer to COMMIT: by it alone PostgreSQL tells that an error was swallowed on the way."""
+    if answer != "COMMIT":
+        raise FatalError("transaction_aborted", "A transaction went on after an error; nothing was kept.")
 
 
 def _replace_unfit(connection: Any, _record: Any, _proxy: Any) -> None:

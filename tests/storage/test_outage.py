@@ -1,6 +1,7 @@
 """PostgreSQL away: said so in one word, never mistaken for a caller's own error, and over once it is back."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -16,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 from deploy.local.folders import DataDir
 from deploy.local.servers import Servers
-from milpa.errors import TransientError
+from milpa.errors import FatalError, TransientError
 from milpa.settings import Settings
 from storage.admission import ONE_AT_A_TIME
 from storage.ledger import check_ledger
@@ -156,15 +157,51 @@ async def test_a_wrong_statement_is_not_an_outage(database: Database, tenant: UU
             await tx.connection.execute(text("SELECT nonsense"))
 
 
+async def test_a_mistake_of_ours_is_not_an_outage(database: Database, tenant: UUID) -> None:
+    async def be_mistaken() -> None:
+        async with database.transaction(tenant) as tx:
+            driver = (await tx.connection.get_raw_connection()).driver_connection
+            assert driver is not None
+            await driver.fetch("SELECT 1", "one argument too many")
+
+    with pytest.raises(asyncpg.InterfaceError):
+        await be_mistaken()
+
+
+async def test_a_database_that_takes_no_writes_for_now_is_an_outage(database: Database, tenant: UUID) -> None:
+    async def write() -> None:
+        async with database.transaction(tenant) as tx:
+            await tx.connection.execute(text("SET TRANSACTION READ ONLY"))  # as one that was failed over from
+            await tx.jobs.submit(new_job())
+
+    with pytest.raises(TransientError):
+        await write()
+
+
+async def test_a_transaction_whose_error_was_swallowed_is_not_taken_for_kept(database: Database, tenant: UUID) -> None:
+    async def swallow() -> None:
+        async with database.transaction(tenant) as tx:
+            await tx.jobs.submit(new_job())
+            with contextlib.suppress(DBAPIError):
+                await tx.connection.execute(text("SELECT nonsense"))
+
+    with pytest.raises(FatalError) as aborted:
+        await swallow()
+    assert aborted.value.code == "transaction_aborted"
+    async with database.transaction(tenant) as tx:
+        assert await tx.jobs.list() == []
+
+
 async def test_a_process_that_stalls_between_preparing_a_statement_and_running_it_loses_its_locks_after_a_lease(
     settings: Settings,
 ) -> None:
     stalled = await Database.connect(replace(settings, lease_seconds=1.0))
     other = await Database.connect(settings)
     async with stalled._engine.connect() as connection:
-        await connection.execute(ONE_AT_A_TIME)
         driver = (await connection.get_raw_connection()).driver_connection
         assert driver is not None
+        await driver.execute("BEGIN")  # a lock of a transaction that nobody began would be free at once
+        await connection.execute(ONE_AT_A_TIME)
         await driver.prepare("SELECT 1 + 1")
         async with asyncio.timeout(30), other.fleet() as fleet:
             await fleet.jobs.admit()
@@ -173,7 +210,10 @@ async def test_a_process_that_stalls_between_preparing_a_statement_and_running_i
     await other.close()
 
 
-async def test_the_ledger_may_take_longer_than_a_lease(settings: Settings, owner: asyncpg.Connection) -> None:
+async def test_the_ledger_may_take_longer_than_a_lease_and_than_any_other_statement(
+    settings: Settings, owner: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.transaction._COMMAND_SECONDS", 0.5)
     database = await Database.connect(replace(settings, lease_seconds=0.5))
     async with owner.transaction():
         await owner.execute("LOCK TABLE schedule_runs")

@@ -7,9 +7,8 @@ of the followed logs have grown.
 import asyncio
 import time
 from bisect import bisect_right
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
@@ -32,6 +31,8 @@ _HELD_BACK_SECONDS = 0.1
 """After a hint a tenant's log is read once more so much later: older open transactions hold rows back."""
 _BATCH_SECONDS = 0.25
 """The counts of a batch are read no more often than this."""
+_REMEMBERED = 1000
+"""Ends heard of lately, so that a job which ends before anyone waits for it is not waited for."""
 
 _log = structlog.get_logger("milpa.api")
 
@@ -97,6 +98,7 @@ class EventHub:
         self._readers = asyncio.Semaphore(_READERS)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._unlisten: Callable[[], None] = lambda: None
+        self._ended_lately: deque[tuple[str, str]] = deque(maxlen=_REMEMBERED)
         self.streams = 0
 
     async def start(self) -> None:
@@ -145,14 +147,15 @@ class EventHub:
     ) -> tuple[JobRow | None, bytes | None]:
         """Wait until the job has ended, or so long; return it as it is then, with its result when it has one.
 
-        known: the job as it was just submitted, which spares a look.
+        known: the job as it was just submitted, which spares a look. TransientError: PostgreSQL is away.
         """
         deadline = time.monotonic() + seconds
         feed = self._feed(tenant, job_id)
         feed.watchers += 1
         try:
             closed = feed.closed.next_ring
-            row, result = (known, None) if known and not known.state.ended else await self._look(tenant, job_id)
+            open_still = known and not known.state.ended and (str(tenant), str(job_id)) not in self._ended_lately
+            row, result = (known, None) if open_still else await self._look(tenant, job_id)
             while row is not None and not row.state.ended and (left := deadline - time.monotonic()) > 0:
                 await _rung(closed, min(left, POLL_SECONDS))
                 closed = feed.closed.next_ring
@@ -238,6 +241,8 @@ class EventHub:
 
     def _hint(self, message: str) -> None:
         tenant, job, seq, closed = message.split(":")
+        if int(closed):
+            self._ended_lately.append((tenant, job))
         bell = self._tenants.get(UUID(tenant))
         if bell is not None:
             bell.ring()
@@ -295,8 +300,12 @@ class EventHub:
                 if feed.followers and not feed.ended:
                     followed[feed.tenant].append(feed)
             for tenant, feeds in followed.items():
-                with suppress(TransientError):
+                try:
                     await self._find_grown(tenant, feeds)
+                except TransientError:
+                    break
+                except Exception as error:  # noqa: BLE001  one tenant's shall not end the poll
+                    log_fault("event hub failed", error)
 
     async def _find_grown(self, tenant: UUID, feeds: list[JobFeed]) -> None:
         async with self._readers, self._database.transaction(tenant) as transaction:

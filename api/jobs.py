@@ -21,6 +21,7 @@ from api.services import services_of, settings_for
 from api.submissions import Reading, idempotency_of, read_submission, request_type
 from api.tables import read_form
 from api.trails import note_made, transaction_of
+from milpa.errors import TransientError
 from milpa.jobs import Job
 from solvers.issues import Issue
 from solvers.registry import AnyKind, all_kinds
@@ -99,7 +100,10 @@ async def _submit(request: AnyRequest, kind: AnyKind) -> Response[bytes]:
     if wait is None:
         return answer_job(request, submitted.job, 202, headers)
     headers["Preference-Applied"] = f"wait={wait:g}"
-    row, result = await services.hub.wait_for_end(request.user.tenant, submitted.job.id, wait, known=submitted.job)
+    try:
+        row, result = await services.hub.wait_for_end(request.user.tenant, submitted.job.id, wait, known=submitted.job)
+    except TransientError:  # the job is accepted all the same
+        return answer_job(request, submitted.job, 202, headers)
     row = row or submitted.job
     return answer_job(request, row, 200 if row.state.ended else 202, headers, result)
 

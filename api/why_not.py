@@ -20,6 +20,7 @@ from api.questions import ForceQuestion, question_of
 from api.services import services_of, settings_for
 from api.submissions import Line, idempotency_of
 from api.trails import note_made, transaction_of
+from milpa.errors import TransientError
 from milpa.jobs import Job, JobState
 from milpa.settings import Settings
 from solvers.issues import Issue, has_errors
@@ -131,10 +132,14 @@ async def _answer_asked(request: AnyRequest, submitted: Submitted) -> Response[b
     if wait is None:
         return answer_job(request, submitted.job, 202, headers)
     headers["Preference-Applied"] = f"wait={wait:g}"
-    row, _ = await services_of(request).hub.wait_for_end(request.user.tenant, submitted.job.id, wait)
-    if row is None or row.state is not JobState.SUCCEEDED:
-        return answer_job(request, row or submitted.job, 202, headers)
-    return answer(await _why_not(request, row.id), 200, headers)
+    job = submitted.job
+    try:
+        row, _ = await services_of(request).hub.wait_for_end(request.user.tenant, job.id, wait, known=job)
+        if row is not None and row.state is JobState.SUCCEEDED:
+            return answer(await _why_not(request, job.id), 200, headers)
+    except TransientError:  # the job is accepted all the same
+        row = None
+    return answer_job(request, row or job, 202, headers)
 
 
 @get(

@@ -15,7 +15,7 @@ from litestar import Litestar
 from api import event_hub, events, sse
 from api.event_hub import EventHub
 from api.listeners import Listeners
-from milpa.jobs import EventType, JobProgress, new_id
+from milpa.jobs import EventType, JobProgress, JobState, new_id
 from storage.rows import NewJob, Role
 from storage.transaction import Database
 from tests.api.conftest import NewKey, connect, served
@@ -247,6 +247,55 @@ async def test_listeners_of_one_job_share_its_reading(database: Database, tenant
     assert len(set(heard)) == 1
     assert heard[0].count(b"event: ") == 5
     assert reads < 20
+
+
+async def test_a_job_that_ends_before_it_is_waited_for_is_not_waited_for(
+    database: Database, tenant: Any, driver: JobDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_hub, "POLL_SECONDS", 3600.0)
+    hub = EventHub(database)
+    await hub.start()
+    async with database.transaction(tenant) as transaction:
+        job = (await transaction.jobs.submit(NewJob(kind="deal-picker", kind_version=1, input=b"{}"))).job
+    await solve(driver, str(job.id))
+    async with asyncio.timeout(30):
+        while not hub._ended_lately:  # noqa: ASYNC110  the hint is on its way
+            await asyncio.sleep(0.01)
+        row, result = await hub.wait_for_end(tenant, job.id, 3600.0, known=job)
+    await hub.close()
+    assert row is not None
+    assert row.state is JobState.SUCCEEDED
+    assert result is not None
+
+
+async def test_a_look_that_breaks_does_not_end_the_poll(
+    database: Database, tenant: Any, driver: JobDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_hub, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(database, "signals", None)
+    hub = EventHub(database)
+    find_grown, broke = hub._find_grown, asyncio.Event()
+
+    async def broken_once(*arguments: Any) -> None:
+        if not broke.is_set():
+            broke.set()
+            raise ValueError
+        await find_grown(*arguments)
+
+    monkeypatch.setattr(hub, "_find_grown", broken_once)
+    await hub.start()
+    async with database.transaction(tenant) as transaction:
+        job = (await transaction.jobs.submit(NewJob(kind="deal-picker", kind_version=1, input=b"{}"))).job
+
+    async def listen() -> bytes:
+        return b"".join([part async for part in hub.follow_job(tenant, job.id, 0)])
+
+    listening = asyncio.create_task(listen())
+    async with asyncio.timeout(30):
+        await broke.wait()
+        await solve(driver, str(job.id))
+        assert b"event: end" in await listening
+    await hub.close()
 
 
 # All jobs of a tenant

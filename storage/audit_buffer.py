@@ -60,9 +60,6 @@ class AuditBuffer:
                         log.warning("audit_put_off", count=len(self._waiting), exc_info=True)
                     told = True
                     await asyncio.sleep(RETRY_SECONDS)
-                except Exception:
-                    log.exception("audit_broke", count=len(self._waiting))
-                    await asyncio.sleep(RETRY_SECONDS)
                 else:
                     told = False
                     del self._waiting[: len(bite)]

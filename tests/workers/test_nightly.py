@@ -106,7 +106,8 @@ async def test_schedules_that_are_broken_hold_no_other_up_however_many_they_are(
     async with desk.context.database.transaction(desk.tenant) as tenant:
         await tenant.connection.execute(text("UPDATE schedules SET jobs = CAST('x' AS bytea)"))
     sound = await due_schedule(desk)
-    await nightly.start_due()
+    async with asyncio.timeout(60):
+        await nightly.start_due()
     assert len(await runs(desk, sound)) == 1
 
 

@@ -40,6 +40,8 @@ IMPOSSIBLE: dict[str, dict[str, Any]] = {
     },
 }
 """Problems that nothing solves but a repair."""
+FOUND_IN_TIME = {"capex-phasing"}
+"""Kinds whose suggestions promise what was found in the time there was: on a busy machine less than there is."""
 BRIEFLY = {"time_limit_seconds": 3}
 """Long enough to find the best plan; proving it may take longer."""
 
@@ -67,8 +69,11 @@ def test_every_suggestion_can_be_posted_as_it_stands_and_keeps_its_promise(
     for suggestion, child in zip(suggestions, children, strict=True):
         assert child.name == suggestion["label"][:200]
         assert child.objective is not None
-        change = child.objective - job.objective
-        assert change == pytest.approx(suggestion["expected_change"], abs=slack(job) + slack(child))
+        change, room = child.objective - job.objective, slack(job) + slack(child)
+        if kind.name in FOUND_IN_TIME:
+            assert change >= suggestion["expected_change"] - room
+        else:
+            assert change == pytest.approx(suggestion["expected_change"], abs=room)
 
 
 @pytest.mark.parametrize("kind", IMPOSSIBLE)

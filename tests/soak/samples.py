@@ -16,7 +16,7 @@ from deploy.local.servers import Servers
 from storage.tables import metadata
 
 MODULES = {"deploy.serve": "API", "workers.main": "workers", "workers.compute": "solver processes"}
-KEPT = ("jobs", "job_events", "batches", "audit_log")
+KEPT = ("job_subjects", "jobs", "job_events", "batches", "audit_log")
 """Tables that keep something of every job, or of every request, on purpose."""
 
 _SIZES = "SELECT relname, pg_total_relation_size(oid) FROM pg_class WHERE relname = ANY ($1) AND relkind IN ('r', 'p') ORDER BY 1"

@@ -112,9 +112,10 @@ class Pricer:
         return answer
 
     def solve_along(self, shift: Shift, changes: Iterable[float]) -> Iterator[Answer]:
-        """Solve again with a field changed to each of these in turn, every time from where the last one stands."""
+        """Solve again with a field changed to each of these in turn: first from home, then from where the last is."""
         field = _Field(self._solver, shift, 1.0)
         self._home = None
+        self._take_first_basis()
         try:
             for change in changes:
                 yield field.solve_at(change)

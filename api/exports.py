@@ -1,6 +1,5 @@
 """Exports: everything of the tenant, or of one person, as a zip that a worker makes."""
 
-import time
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -11,7 +10,7 @@ from litestar.params import FromPath
 from litestar.response import Stream
 
 from api.bodies import AnyRequest, answer, decode_asked, read_json
-from api.limits import take_download
+from api.downloads import follow_link, hand_out, lead_to
 from api.links import base_url
 from api.operations import Answer, Operation
 from api.pages import PageQuery, page_of, page_start
@@ -19,7 +18,7 @@ from api.principal import Permission
 from api.problem_details import ProblemError, not_found
 from api.queries import read_query
 from api.services import services_of, settings_for
-from api.trails import begin_link_trail, note_made, note_person, transaction_of
+from api.trails import note_made, note_person, transaction_of
 from storage.export_rows import ExportRow, ExportState
 from storage.rows import Subject
 
@@ -134,17 +133,11 @@ async def show_export(request: AnyRequest, export_id: FromPath[UUID]) -> Respons
 )
 async def fetch_export(request: AnyRequest, export_id: FromPath[UUID]) -> Response[bytes]:
     """Lead to an export's zip by a signed link that ends."""
-    services = services_of(request)
     row = await _get(request, export_id)
     if row.object_key is None:
         raise ProblemError(409, "export-not-ready", f"The export is {row.state}.")
-    await take_download(request)
-    seconds = services.settings.link_seconds
-    address = await services.objects.presigned(row.object_key, seconds)
-    if address is None:
-        token = services.export_links.sign(ExportLink(request.user.tenant, row.id, int(time.time()) + seconds))
-        address = f"{base_url(request)}/v1/downloads/exports/{token}"
-    return Response(content=b"", status_code=302, headers={"Location": address, "Cache-Control": "no-store"})
+    sign, tenant = services_of(request).export_links.sign, request.user.tenant
+    return await lead_to(request, row.object_key, lambda until: f"exports/{sign(ExportLink(tenant, row.id, until))}")
 
 
 @get(
@@ -163,23 +156,13 @@ async def download_export(request: AnyRequest, token: FromPath[str]) -> Stream:
     link = services.export_links.open(token, ExportLink)
     if link is None:
         raise not_found("file")
-    begin_link_trail(request, link.tenant, link.export_id)
-    if link.until < time.time():
-        raise ProblemError(403, "link-expired", "This link has ended; ask the export for its file again.")
+    follow_link(request, link.tenant, link.export_id, link.until)
     async with services.database.transaction(link.tenant) as transaction:
         row = await transaction.exports.get(link.export_id)
-    if row is None or row.object_key is None:
+    if row is None or row.object_key is None or row.size is None:
         raise not_found("file")
-    try:
-        content = await services.objects.stream(row.object_key)
-    except FileNotFoundError:
-        raise not_found("file") from None
-    headers = {
-        "Content-Disposition": f'attachment; filename="milpa-export-{row.created_at:%Y-%m-%d}.zip"',
-        "Content-Length": str(row.size),
-        "Cache-Control": "private, no-store",
-    }
-    return Stream(content, media_type=_MEDIA_TYPE, headers=headers)
+    name = f"milpa-export-{row.created_at:%Y-%m-%d}.zip"
+    return await hand_out(request, row.object_key, name=name, media_type=_MEDIA_TYPE, size=row.size)
 
 
 async def _get(request: AnyRequest, export_id: UUID) -> ExportRow:

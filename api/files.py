@@ -1,6 +1,5 @@
 """A job's files: list them, ask for one more, fetch one through a link that ends."""
 
-import time
 from datetime import datetime
 from typing import Annotated
 from urllib.parse import quote
@@ -12,13 +11,13 @@ from litestar.params import FromPath
 from litestar.response import Stream
 
 from api.bodies import AnyRequest, answer, decode_asked, read_json
-from api.limits import take_download
+from api.downloads import follow_link, hand_out, lead_to
 from api.links import base_url
 from api.operations import Answer, Operation
 from api.principal import Permission
-from api.problem_details import ProblemError, not_found
+from api.problem_details import not_found
 from api.services import services_of, settings_for
-from api.trails import begin_link_trail, transaction_of
+from api.trails import transaction_of
 from milpa.jobs import FileFormat
 from storage.rows import FileRow
 
@@ -114,7 +113,6 @@ async def make_files(request: AnyRequest, job_id: FromPath[UUID]) -> Response[by
 )
 async def fetch_file(request: AnyRequest, job_id: FromPath[UUID], name: FromPath[str]) -> Response[bytes]:
     """Lead to a file by a signed link that ends."""
-    services = services_of(request)
     tenant: UUID = request.user.tenant
     if "\x00" in name:  # which PostgreSQL does not take as text
         raise not_found("file")
@@ -122,13 +120,8 @@ async def fetch_file(request: AnyRequest, job_id: FromPath[UUID], name: FromPath
         row = await transaction.files.get(job_id, name)
     if row is None:
         raise not_found("file")
-    await take_download(request)
-    seconds = settings_for(request).link_seconds
-    address = await services.objects.presigned(row.object_key, seconds)
-    if address is None:
-        token = services.file_links.sign(FileLink(tenant, job_id, name, int(time.time()) + seconds))
-        address = f"{base_url(request)}/v1/downloads/{token}"
-    return Response(content=b"", status_code=302, headers={"Location": address, "Cache-Control": "no-store"})
+    sign = services_of(request).file_links.sign
+    return await lead_to(request, row.object_key, lambda until: sign(FileLink(tenant, job_id, name, until)))
 
 
 @get(
@@ -147,30 +140,12 @@ async def download(request: AnyRequest, token: FromPath[str]) -> Stream:
     link = services.file_links.open(token, FileLink)
     if link is None:
         raise not_found("file")
-    begin_link_trail(request, link.tenant, link.job_id)
-    if link.until < time.time():
-        raise ProblemError(403, "link-expired", "This link has ended; ask the job for its file again.")
+    follow_link(request, link.tenant, link.job_id, link.until)
     async with services.database.transaction(link.tenant) as transaction:
         row = await transaction.files.get(link.job_id, link.name)
     if row is None:
         raise not_found("file")
-    try:
-        content = await services.objects.stream(row.object_key)
-    except FileNotFoundError:
-        raise not_found("file") from None
-    headers = {
-        "Content-Disposition": _disposition(row.name),
-        "Content-Length": str(row.size),
-        "Cache-Control": "private, no-store",
-        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'; sandbox",
-    }
-    return Stream(content, media_type=row.media_type, headers=headers)
-
-
-def _disposition(name: str) -> str:
-    """Name the file for saving: plain for old clients, UTF-8 for all others (RFC 6266)."""
-    plain = "".join(char if char.isascii() and (char.isalnum() or char in "-_. ") else "_" for char in name)
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+    return await hand_out(request, row.object_key, name=row.name, media_type=row.media_type, size=row.size)
 
 
 ROUTES = [list_files, make_files, fetch_file, download]

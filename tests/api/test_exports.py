@@ -51,6 +51,8 @@ async def test_an_export_is_asked_for_made_and_fetched(
         fetched = await anyone.get(link.headers["location"])
     assert fetched.status_code == 200
     assert len(fetched.content) == ready["size"]
+    assert 'filename="milpa-export-' in fetched.headers["content-disposition"]
+    assert "sandbox" in fetched.headers["content-security-policy"]
     with zipfile.ZipFile(io.BytesIO(fetched.content)) as archive:
         assert f"jobs/{job}/result.json" in archive.namelist()
     rows = [row["action"] for row in await audit(http, target=ready["id"])]

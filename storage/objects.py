@@ -1,11 +1,18 @@
-"""Files in object storage through obstore: a local folder, S3, GCS, Azure or memory."""
+"""Files in object storage through obstore: a local folder, S3, GCS, Azure or memory.
 
+obstore's blocking calls, in threads of ours: its asynchronous ones answer from a thread that may still touch the
+interpreter while that ends, which then aborts the process (one short program in sixty on a busy machine).
+"""
+
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, cast
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -21,9 +28,15 @@ if TYPE_CHECKING:
 
 _RETRIES: "RetryConfig" = {"max_retries": 3, "retry_timeout": timedelta(seconds=10)}
 
+_THREADS = 32
+"""Calls under way at once; more wait their turn."""
 
 _PIECE_BYTES = 8_000_000
 """Of an object written piece by piece: what is held before it is sent."""
+
+
+_Given = ParamSpec("_Given")
+_Answer = TypeVar("_Answer")
 
 
 class ObjectInfo(NamedTuple):
@@ -51,12 +64,13 @@ class ObjectStore:
         url = settings.object_store_url or (Path(settings.data_dir).absolute() / "objects").as_uri()
         self._store = _open(url, {name: option.reveal() for name, option in settings.object_store_options.items()})
         self._signs = not isinstance(self._store, LocalStore | MemoryStore)
+        self._threads = ThreadPoolExecutor(_THREADS, "objects")
 
     async def put(self, key: str, data: bytes) -> None:
         """Write an object. FatalError (`object_exists`): the key was written before."""
         with _told_apart():
             try:
-                await obstore.put_async(self._store, key, data, mode="create")
+                await self._call(obstore.put, self._store, key, data, mode="create")
             except AlreadyExistsError:
                 raise FatalError("object_exists", "A stored file would have been written over.") from None
 
@@ -64,30 +78,33 @@ class ObjectStore:
     async def writer(self, key: str) -> AsyncIterator[Callable[[bytes], Awaitable[None]]]:
         """Write an object piece by piece, of whatever size; it is there once this ends."""
         with _told_apart():
-            async with obstore.open_writer_async(self._store, key, buffer_size=_PIECE_BYTES) as file:
+            file = await self._call(obstore.open_writer, self._store, key, buffer_size=_PIECE_BYTES)
+            try:
 
                 async def write(piece: bytes) -> None:
-                    await file.write(piece)
+                    await self._call(file.write, piece)
 
                 yield write
+            finally:
+                await self._call(file.close)
 
     async def get(self, key: str) -> bytes:
         """Return an object whole. FileNotFoundError: there is none."""
         with _told_apart():
-            return bytes(await (await obstore.get_async(self._store, key)).bytes_async())
+            return bytes(await self._call(lambda: obstore.get(self._store, key).bytes()))
 
     async def stream(self, key: str) -> AsyncIterator[bytes]:
         """Return an object in pieces. FileNotFoundError: there is none."""
         with _told_apart():
-            found = await obstore.get_async(self._store, key)
-        return _pieces(found.stream())
+            found = await self._call(obstore.get, self._store, key)
+        return self._pieces(found.stream())
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; one that is gone already does no harm."""
         for key in keys:
             with _told_apart():
                 try:
-                    await obstore.delete_async(self._store, key)
+                    await self._call(obstore.delete, self._store, key)
                 except (NotFoundError, FileNotFoundError):
                     continue
 
@@ -96,15 +113,24 @@ class ObjectStore:
         if not self._signs:
             return None
         with _told_apart():
-            return await obstore.sign_async(self._store, "GET", key, timedelta(seconds=seconds))
+            return await self._call(obstore.sign, self._store, "GET", key, timedelta(seconds=seconds))
 
     async def list(self, prefix: str = "") -> AsyncIterator[ObjectInfo]:
         """Go through the objects under a prefix."""
         now = datetime.now(UTC)
         with _told_apart():
-            async for found in obstore.list(self._store, prefix or None):
-                for meta in found:
+            pages = obstore.list(self._store, prefix or None)
+            while (page := await self._call(next, pages, None)) is not None:
+                for meta in page:
                     yield ObjectInfo(meta["path"], meta["size"], now - meta["last_modified"])
+
+    async def _pieces(self, stream: Any) -> AsyncIterator[bytes]:
+        with _told_apart():
+            while (piece := await self._call(next, stream, None)) is not None:
+                yield bytes(piece)
+
+    async def _call(self, work: Callable[_Given, _Answer], *args: _Given.args, **more: _Given.kwargs) -> _Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **more))
 
 
 def _open(url: str, options: dict[str, str]) -> Any:
@@ -119,12 +145,6 @@ def _open(url: str, options: dict[str, str]) -> Any:
     except (BaseError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise FatalError("bad_object_store", f"MILPA_OBJECT_STORE_URL or its options can't be used: {reason}") from None
-
-
-async def _pieces(found: Any) -> AsyncIterator[bytes]:
-    with _told_apart():
-        async for piece in found:
-            yield bytes(piece)
 
 
 @contextmanager

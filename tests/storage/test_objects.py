@@ -1,7 +1,10 @@
 """Objects: the same contract on a folder, in memory and on S3 over HTTP."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
@@ -12,6 +15,7 @@ from milpa.errors import FatalError, TransientError
 from milpa.settings import Secret, Settings
 from storage.objects import ObjectStore, object_key
 
+ROOT = Path(__file__).parents[2]
 S3 = {"access_key_id": "test", "secret_access_key": "test", "region": "us-east-1"}
 
 
@@ -162,3 +166,26 @@ def test_a_key_is_not_guessed_from_what_others_may_know() -> None:
     assert len(keys) == 100
     assert {key.startswith(f"{tenant}/{job}/1/") and key.endswith("/deals.csv") for key in keys} == {True}
     assert {len(key.split("/")[3]) for key in keys} == {32}
+
+
+ENDS_EARLY = """
+import asyncio, sys
+from milpa.settings import Settings
+from storage.objects import ObjectStore
+
+async def main():
+    objects = ObjectStore(Settings(object_store_url=sys.argv[1]))
+    puts = [asyncio.create_task(objects.put(str(n), bytes(300_000))) for n in range(200)]
+    await asyncio.wait(puts, return_when=asyncio.FIRST_COMPLETED)
+
+asyncio.run(main())
+"""
+
+
+def test_a_program_that_ends_while_files_are_written_is_not_aborted(tmp_path: Path) -> None:
+    def ending(number: int) -> int:
+        words = [sys.executable, "-c", ENDS_EARLY, (tmp_path / str(number)).as_uri()]
+        return subprocess.run(words, check=False, timeout=120, cwd=ROOT).returncode
+
+    with ThreadPoolExecutor(3) as several:
+        assert set(several.map(ending, range(30))) == {0}

@@ -1,8 +1,12 @@
-"""Mixed load, without end: single jobs with and without files, batches, cancels, streams, a schedule and webhooks."""
+"""Mixed load, without end: single jobs with and without files, batches, cancels, streams, a schedule and webhooks.
+
+It keeps its pace, whatever else the machine does: what is pruned follows the pace, and would else be taken to grow.
+"""
 
 import asyncio
 import contextlib
 import random
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,6 +18,9 @@ from tests.benchmarks.small_jobs import KIND, small_problem
 from tests.workers.sink import Sink
 
 LISTENERS = 20
+JOB_SECONDS, BATCH_SECONDS, CANCEL_SECONDS, FOLLOW_SECONDS, FORGET_SECONDS = 1.0, 15.0, 4.0, 10.0, 1.0
+"""From one beginning to the next, on average."""
+
 BATCH = 20
 LONG_KIND = "capex-phasing"
 FORMATS: tuple[tuple[str, ...], ...] = ((), (), (), ("csv",), ("xlsx",), ("png",))
@@ -38,9 +45,12 @@ class Load:
         jobs = [{"kind": KIND, "problem": small_problem(), "name": "scheduled"}]
         await self._client.create_schedule("minutely", "* * * * *", "UTC", jobs, overlap="queue")
         everything = asyncio.create_task(self._hear_everything())
-        steps = [self._job, self._job, self._batch, self._cancelled, self._forget_webhooks]
         await asyncio.gather(
-            *map(self._again_and_again, steps), *(self._again_and_again(self._followed) for _ in range(LISTENERS))
+            self._paced(self._job, JOB_SECONDS),
+            self._paced(self._batch, BATCH_SECONDS),
+            self._paced(self._cancelled, CANCEL_SECONDS),
+            self._paced(self._forget_webhooks, FORGET_SECONDS),
+            *(self._paced(self._followed, FOLLOW_SECONDS) for _ in range(LISTENERS)),
         )
         everything.cancel()
 
@@ -48,11 +58,13 @@ class Load:
         """Begin nothing more."""
         self._ending.set()
 
-    async def _again_and_again(self, step: Callable[[], Awaitable[None]]) -> None:
+    async def _paced(self, step: Callable[[], Awaitable[None]], seconds: float) -> None:
+        begin = time.monotonic()
         while not self._ending.is_set():
             with contextlib.suppress(TransientError):
                 await step()
-            await asyncio.sleep(self._random.uniform(0.05, 0.5))
+            begin += self._random.uniform(0.5, 1.5) * seconds
+            await asyncio.sleep(max(0.0, begin - time.monotonic()))
 
     async def _submit(self, kind: str, problem: Any, **more: Any) -> UUID:
         job = await self._client.submit(kind, problem, **more)
@@ -76,7 +88,6 @@ class Load:
         seqs = [event.seq async for event in self._client.events(job)]
         assert seqs == list(range(1, len(seqs) + 1)), seqs
         self.done["followed"] += 1
-        await asyncio.sleep(self._random.uniform(5, 15))
 
     async def _batch(self) -> None:
         entry = {"kind": KIND, "problem": self._problem(), "priority": "batch"}
@@ -85,7 +96,6 @@ class Load:
         async for _ in self._client.batch_events(batch.id):
             pass
         self.done["batches"] += 1
-        await asyncio.sleep(5)
 
     async def _cancelled(self) -> None:
         job = await self._submit(LONG_KIND, await self._client.example(LONG_KIND), options={"time_limit_seconds": 5})

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 import pytest
 from arq.connections import ArqRedis
+from sqlalchemy import text
 
 from deploy.local.servers import Servers
 from milpa.jobs import FileFormat, JobOptions, JobState, Priority, new_id
@@ -124,9 +125,13 @@ class Desk:
 
     async def reaches(self, job: JobRow, *states: JobState) -> JobRow:
         """Wait until the job is in one of these states."""
-        async with asyncio.timeout(60):
-            while (now := await self.now(job)).state not in states:  # noqa: ASYNC110  another process changes it
-                await asyncio.sleep(0.01)
+        now = job
+        try:
+            async with asyncio.timeout(60):
+                while (now := await self.now(job)).state not in states:  # noqa: ASYNC110  another process changes it
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            pytest.fail(f"not {states} within a minute, but {now}; told: {await self.events(job)}")
         return now
 
     async def payload(self, job: JobRow, name: Any) -> bytes | None:
@@ -144,6 +149,9 @@ class Desk:
 
 
 @pytest.fixture
-def desk(context: WorkerContext, tenant: UUID) -> Desk:
-    """A desk for a fresh tenant."""
-    return Desk(context, tenant)
+async def desk(context: WorkerContext, database: Database, tenant: UUID) -> AsyncIterator[Desk]:
+    """A desk for a fresh tenant. No job of its is left to the workers of the tests that follow."""
+    yield Desk(context, tenant)
+    async with database.transaction(tenant) as mine:
+        await mine.connection.execute(text("DELETE FROM schedules"))
+        await mine.connection.execute(text("DELETE FROM jobs"))

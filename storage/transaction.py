@@ -38,8 +38,7 @@ from storage.tenants import TenantStore
 from storage.webhooks import WebhookStore
 from storage.workers import WorkerStore
 
-_BIND_TENANT = text("SELECT set_config('milpa.tenant', :tenant, true)")
-_BIND_FLEET = text("SELECT set_config('role', 'milpa_fleet', true)")
+_BEGIN_FLEET = "BEGIN; SET LOCAL ROLE milpa_fleet"
 _LOGIN = text(
     "SELECT current_user AS name, rolsuper OR rolbypassrls AS bypasses, to_regclass('jobs') IS NOT NULL AS migrated,"
     " EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('jobs') AND relowner = pg_roles.oid) AS owns"
@@ -155,7 +154,7 @@ class Database:
         trail: the request that it is for; it is kept in the audit with the first transaction that writes.
         TransientError (`database_unavailable`): PostgreSQL is away; whether a commit in flight was kept is unknown.
         """
-        async with self._session(_BIND_TENANT, tenant=str(tenant)) as session:
+        async with self._session(_begin(tenant)) as session:
             session.trail = trail
             transaction = Transaction(session, tenant)
             yield transaction
@@ -167,7 +166,7 @@ class Database:
     @asynccontextmanager
     async def fleet(self) -> AsyncIterator[FleetTransaction]:
         """Open a transaction over the job core of all tenants, for admission, rescue, upkeep and key lookup."""
-        async with self._session(_BIND_FLEET) as session:
+        async with self._session(_BEGIN_FLEET) as session:
             yield FleetTransaction(session)
 
     @asynccontextmanager
@@ -183,15 +182,14 @@ class Database:
                 yield TenantStore(Session(connection, self.settings, self._seal, self._hash_key))
 
     @asynccontextmanager
-    async def _session(self, bind: TextClause, **values: Any) -> AsyncIterator[Session]:
+    async def _session(self, begin: str) -> AsyncIterator[Session]:
         async with AsyncExitStack() as stack:
             with told_apart(OSError):
                 connection = await stack.enter_async_context(self._engine.connect())
             session = Session(connection, self.settings, self._seal, self._hash_key)
             try:
                 with told_apart(OSError):
-                    await session.driver.execute("BEGIN")
-                await session.first(bind, **values)
+                    await session.driver.execute(begin)
                 with told_apart():
                     yield session
                 with told_apart(OSError):
@@ -272,6 +270,11 @@ def _engine(settings: Settings, pool: int, server_settings: Mapping[str, str] | 
     )
     event.listen(engine.sync_engine, "checkout", _replace_unfit)
     return engine
+
+
+def _begin(tenant: UUID) -> str:
+    """Return what begins a transaction and binds it in one round trip, which is why the id stands in the text."""
+    return f"BEGIN; SELECT set_config('milpa.tenant', '{UUID(int=tenant.int)}', true)"  # whatever it was, digits now
 
 
 def _kept(answer: str) -> None:

@@ -143,10 +143,10 @@ class ChildProcess:
         return self._process.returncode is None and not self._killed and self._alive()
 
     def _alive(self) -> bool:
-        """Tell whether the process lives now: the event loop hears of its death a moment later."""
+        """Tell whether the process lives now: the event loop hears of its death a moment later, and reaps it."""
         try:
-            return bool(self._memory.status() != psutil.STATUS_ZOMBIE)
-        except psutil.NoSuchProcess:
+            return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        except ChildProcessError:
             return False
 
     @property

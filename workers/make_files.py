@@ -28,7 +28,6 @@ async def make_files(ctx: dict[str, Any], tenant: str, job: str, dispatch_no: in
         if request is None:
             return
         await _make_or_give_back(context, tenant_id, request)
-        context.dispatcher.wake()
     except TransientError as error:
         log.warning("files_unanswered", code=error.code)
     except Exception:

@@ -20,9 +20,6 @@ from workers.waiting import is_set_within
 POLL_SECONDS = 0.5
 """The fallback behind the wake-up."""
 
-READ_LIMIT = 1000
-"""Rings read at once; the dispatcher keeps far fewer in Redis."""
-
 NEVER = timedelta(days=365)
 """ARQ's own timeout. Limits are the child's affair."""
 
@@ -86,29 +83,19 @@ class RingWorker(Worker):
             self._away = False
 
     async def _poll_iteration(self) -> None:
-        """Take rings in their order. ARQ's own way leaves for later what was rung by a clock ahead of this one's."""
-        if self.job_counter < self.max_jobs:
-            await self.start_jobs(await self.pool.zrange(self.queue_name, 0, READ_LIMIT - 1))
+        """Take as many rings as there are slots, in their order: each leaves its queue with the one that takes it.
+
+        ARQ's own way leaves for later what was rung by a clock ahead of this one's, and holds a key for each ring under
+        way, which outlives a killed worker, at four round trips a ring.
+        """
+        free = self.max_jobs - self.job_counter
+        for ring, _rung_at in await self.pool.zpopmin(self.queue_name, free) if free > 0 else ():
+            await self._start(ring.decode())
         for ring, task in list(self.tasks.items()):
             if task.done():
                 del self.tasks[ring]
                 task.result()
         await self.heart_beat()
-
-    async def start_jobs(self, job_ids: list[bytes]) -> None:
-        """Take as many rings as there are slots: each leaves its queue with the one worker that takes it.
-
-        ARQ's own way holds a key for each ring under way, which outlives a killed worker, at four round trips a ring.
-        """
-        rings = [ring.decode() for ring in job_ids]
-        while rings and (free := self.max_jobs - self.job_counter) > 0:
-            some, rings = rings[:free], rings[free:]
-            pipe = self.pool.pipeline(transaction=False)
-            for ring in some:
-                pipe.zrem(self.queue_name, ring)
-            for ring, mine in zip(some, await pipe.execute(), strict=True):
-                if mine:
-                    await self._start(ring)
 
     async def _start(self, ring: str) -> None:
         await self.sem.acquire()

@@ -39,7 +39,6 @@ async def run_job(ctx: dict[str, Any], tenant: str, job: str, dispatch_no: int) 
         if claim is not None:
             await _attempt(context, claim, Lease(context.database, context.settings, claim.ref, taken_at), watch)
             log.info("attempt_ended", attempt=claim.ref.attempt, **watch.seconds)
-            context.dispatcher.wake()
     except TransientError as error:
         log.warning("claim_unanswered", code=error.code)
     except Exception:

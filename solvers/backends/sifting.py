@@ -70,10 +70,13 @@ class Sifter:
         """Return a pricer of the solved program, for shifts that were `located`."""
         return Pricer(self._solved, extensions=extensions)
 
-    def solve_along(self, shift: Shift, changes: Iterable[float]) -> Iterator[Answer]:
-        """Solve again with a field changed to each of these in turn; the shift's columns are those of the model."""
+    def plans_along(self, shift: Shift, changes: Iterable[float]) -> Iterator[Floats | None]:
+        """Return the best plan with a field changed to each of these in turn, None where nothing fits.
+
+        The shift's columns are those of the model, and so are the plan's.
+        """
         for answer in self.pricer().solve_along(self.located(shift), changes):
-            yield answer if answer.x is None else self._solved.full(answer)
+            yield None if answer.x is None else self._solved.plan(answer)
 
     def located(self, shift: Shift) -> Shift:
         """Return a shift of the model's columns as one of the working set's, which they enter if need be."""
@@ -152,7 +155,7 @@ class _WorkingSet(Solver):
             rounds += 1
             reduced = self._reduced_costs(answer)
             if on_round:
-                plan = None if self._overruns(answer) else self._plan(answer)
+                plan = None if self._overruns(answer) else self.plan(answer)
                 on_round(plan, _dual_bound(self._model, _prices(answer), reduced))
             wrong = self._wrong_signed(reduced)
             if len(wrong) == 0:
@@ -164,7 +167,7 @@ class _WorkingSet(Solver):
 
     def full(self, answer: Answer) -> Answer:
         """Return an optimal answer over all columns of the model, with the bound that its prices prove."""
-        model, x = self._model, self._plan(answer)
+        model, x = self._model, self.plan(answer)
         reduced = self._reduced_costs(answer)
         return replace(
             answer,
@@ -181,7 +184,8 @@ class _WorkingSet(Solver):
             self._let_in(np.array([column]))
         return int(np.flatnonzero(self.members == column)[0])
 
-    def _plan(self, answer: Answer) -> Floats:
+    def plan(self, answer: Answer) -> Floats:
+        """Return an answer's values over all columns of the model."""
         x = self._anchor.copy()
         known = self.members >= 0
         x[self.members[known]] += answer.point[known]
@@ -242,9 +246,10 @@ def _guessed_prices(model: Model, generator: np.random.Generator) -> Floats:
 
 def _restricted(model: Model, columns: Whole, anchor: Floats) -> Model:
     """Return the small program: its columns counted from their anchors; elastic ones behind them if any are held."""
-    matrix, costs = model.matrix[:, columns], model.costs[columns]
+    all_of_them = len(columns) == len(model.costs)
+    matrix, costs = model.matrix if all_of_them else model.matrix[:, columns], model.costs[columns]
     lower, upper = (model.lower - anchor)[columns], (model.upper - anchor)[columns]
-    if len(columns) < len(model.costs):
+    if not all_of_them:
         rows = len(model.row_upper)
         matrix = sparse.hstack([matrix, -sparse.eye_array(rows)], format="csc")
         costs = np.concatenate([costs, -_ELASTIC_PRICE * _most_per_unit(model)])

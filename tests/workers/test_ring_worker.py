@@ -90,9 +90,9 @@ async def test_of_two_workers_one_takes_a_ring(desk: Desk, rings: ArqRedis) -> N
     workers = [RingWorker(Priority.INTERACTIVE, 20, rings, desk.context) for _ in range(2)]
     jobs = [await desk.submit("answer") for _ in range(20)]
     await Queue(rings).ring([ring_for(job) for job in jobs])
-    names = [f"{job.id}:{job.dispatch_no}".encode() for job in jobs]
-    await asyncio.gather(*(worker.start_jobs(names) for worker in workers))
-    assert sorted(ring.encode() for worker in workers for ring in worker.tasks) == sorted(names)
+    names = [f"{job.id}:{job.dispatch_no}" for job in jobs]
+    await asyncio.gather(*(worker._poll_iteration() for worker in workers))
+    assert sorted(ring for worker in workers for ring in worker.tasks) == sorted(names)
     for job in jobs:
         await desk.reaches(job, JobState.SUCCEEDED)
     assert {(await desk.now(job)).attempt for job in jobs} == {1}
@@ -154,21 +154,14 @@ async def test_a_redis_that_fails_while_a_ring_is_picked_costs_no_slot(
     job = await desk.submit("answer")
     await Queue(rings).ring([ring_for(job)])
     failures = 0
-    pipeline = rings.pipeline
 
-    def broken(*args: Any, **options: Any) -> Any:
-        pipe = pipeline(*args, **options)
-
-        async def fail(*_args: Any, **_options: Any) -> None:
-            nonlocal failures
-            failures += 1
-            raise RedisConnectionError("gone")
-
-        pipe.execute = fail
-        return pipe
+    async def broken(*_args: Any) -> None:
+        nonlocal failures
+        failures += 1
+        raise RedisConnectionError("gone")
 
     with monkeypatch.context() as patched:
-        patched.setattr(rings, "pipeline", broken)
+        patched.setattr(rings, "zpopmin", broken)
         async with asyncio.timeout(10):
             while failures < 3:  # the second can only come when the first gave its slot back
                 worker.wake()

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 
 from solvers.backends.highs import Answer
-from solvers.backends.model import Shift
+from solvers.backends.model import Floats, Shift
 from solvers.backends.sifting import Sifter
 from solvers.explain import DualKind
 from solvers.kinds.deal_picker.fields import ON
@@ -45,12 +45,10 @@ def frontier(problem: Problem, deals: Deals, plan: Plan, limits: SolveLimits) ->
         return []
     least, most = float(deals.risks @ deals.required), float(deals.risks @ last.x)
     if most <= least:
-        return [_point(problem, deals, most, last)]
+        return [_point(problem, deals, most, last.point)]
     levels = np.linspace(least, most, POINTS).tolist()
-    answers = _resolved(problem, deals, levels, brief) if linear else _solved(problem, deals, levels, brief)
-    points = [
-        _point(problem, deals, level, answer) for level, answer in answers if answer.status is SolveStatus.OPTIMAL
-    ]
+    plans = _resolved(problem, deals, levels, brief) if linear else _solved(problem, deals, levels, brief)
+    points = [_point(problem, deals, level, x) for level, x in plans if x is not None]
     return sorted(points, key=lambda point: point.max_risk)
 
 
@@ -63,26 +61,32 @@ def _unlimited(problem: Problem, deals: Deals, plan: Plan, limits: SolveLimits) 
 
 def _resolved(
     problem: Problem, deals: Deals, levels: list[float], limits: SolveLimits
-) -> Iterator[tuple[float, Answer]]:
+) -> Iterator[tuple[float, Floats | None]]:
     """Solve one linear program, and again at each level from where the one before it stands."""
     *below, top = levels
     sifter = Sifter(packing_model(_under(problem, top), deals), limits)
-    yield top, sifter.solve()
+    yield top, _optimal(sifter.solve())
     below.reverse()
-    yield from zip(below, sifter.solve_along(Shift(row_upper={RISK_ROW: 1.0}), [b - top for b in below]), strict=True)
+    yield from zip(below, sifter.plans_along(Shift(row_upper={RISK_ROW: 1.0}), [b - top for b in below]), strict=True)
 
 
-def _solved(problem: Problem, deals: Deals, levels: list[float], limits: SolveLimits) -> Iterator[tuple[float, Answer]]:
+def _solved(
+    problem: Problem, deals: Deals, levels: list[float], limits: SolveLimits
+) -> Iterator[tuple[float, Floats | None]]:
     for level in levels:
-        yield level, make_plan(_under(problem, level), deals, limits).answer
+        yield level, _optimal(make_plan(_under(problem, level), deals, limits).answer)
+
+
+def _optimal(answer: Answer) -> Floats | None:
+    return answer.x if answer.status is SolveStatus.OPTIMAL else None
 
 
 def _under(problem: Problem, max_risk: float | None) -> Problem:
     return msgspec.structs.replace(problem, max_risk=max_risk)
 
 
-def _point(problem: Problem, deals: Deals, max_risk: float, answer: Answer) -> Point:
-    x = np.where(answer.point > ON, answer.point, 0.0)
+def _point(problem: Problem, deals: Deals, max_risk: float, plan: Floats) -> Point:
+    x = np.where(plan > ON, plan, 0.0)
     return Point(
         max_risk=max_risk,
         objective=float(objective(problem, deals) @ x),

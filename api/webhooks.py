@@ -28,7 +28,6 @@ from storage.webhook_rows import (
 )
 
 _HOUR_SECONDS = 3600.0
-_ZONED = msgspec.Meta(tz=True)
 
 Events = Annotated[list[WebhookEvent], msgspec.Meta(max_length=20)]
 Kinds = Annotated[list[str], msgspec.Meta(max_length=50)]

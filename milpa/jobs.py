@@ -177,8 +177,3 @@ class JobFile(msgspec.Struct, frozen=True, kw_only=True):
 def new_id() -> UUID:
     """Return a fresh UUIDv7: unique, and sorted by time of making."""
     return UUID(int=uuid7().int)
-
-
-def may_become(state: JobState, target: JobState) -> bool:
-    """Tell whether a job in `state` may step to `target`."""
-    return target in TRANSITIONS[state]

@@ -35,7 +35,10 @@ class ProblemDetails(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=Tr
 
 
 class ProblemError(Exception):
-    """An answer other than success, decided by a route. slug: the last part of the problem's `type`."""
+    """An answer other than success, decided by a route. slug: the last part of the problem's `type`.
+
+    A 422 without issues of its own has one all the same: its detail, pointing `at` what is wrong (the whole body).
+    """
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class ProblemError(Exception):
         *,
         issues: list[Issue] | None = None,
         issues_total: int | None = None,
+        at: str = "",
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(slug)
@@ -53,6 +57,9 @@ class ProblemError(Exception):
         self.detail = detail
         self.issues = issues or []
         self.issues_total = issues_total
+        if status == HTTPStatus.UNPROCESSABLE_ENTITY and not issues:
+            self.issues = [Issue(code=slug.replace("-", "_"), pointer=at, message=detail)]
+            self.issues_total = 1
         self.headers = dict(headers or {})
 
 
@@ -96,9 +103,14 @@ _USAGE_STATUS: Mapping[str, int] = {
     "input_gone": 409,
     "report_gone": 409,
     "job_without_report": 409,
-    "idempotency_conflict": 422,
 }
 """Which status a UsageError's code has; others are 422."""
+
+_USAGE_POINTERS: Mapping[str, str] = {
+    "idempotency_conflict": "/headers/Idempotency-Key",
+    "bad_position": "/headers/Last-Event-ID",
+}
+"""What the issue of a 422 points at; others are about the whole body."""
 
 _HTTP_SLUGS: Mapping[int, str] = {
     400: "bad-request",
@@ -125,7 +137,8 @@ def to_problem(error: Exception) -> ProblemError:
         case ProblemError():
             return error
         case UsageError():
-            return ProblemError(_USAGE_STATUS.get(error.code, 422), error.code.replace("_", "-"), error.message)
+            status, at = _USAGE_STATUS.get(error.code, 422), _USAGE_POINTERS.get(error.code, "")
+            return ProblemError(status, error.code.replace("_", "-"), error.message, at=at)
         case TransientError():
             detail = "A part that Milpa needs is away for the moment; nothing was accepted. Try again."
             return ProblemError(503, "unavailable", detail, headers={"Retry-After": "2"})

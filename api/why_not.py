@@ -111,7 +111,7 @@ async def _child(parent: Parent, asked: WhyNotRequest, settings: Settings) -> Ne
 
 def _forced(parent: Parent, force: bytes, settings: Settings) -> tuple[Forced, dict[str, Any]]:
     if parent.kind.why_not is None:
-        raise ProblemError(422, "no-why-not", f"Nothing can be forced on an answer of {parent.kind.name}.")
+        raise ProblemError(422, "no-why-not", f"Nothing can be forced on an answer of {parent.kind.name}.", at="/force")
     decoded = decode_body(force, parent.kind.why_not.force, settings)
     if decoded.value is None:
         raise invalid(_in_force(decoded.issues), decoded.total)

@@ -1,5 +1,7 @@
+import re
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -8,8 +10,9 @@ from litestar import get
 
 from api.main import create_app
 from api.principal import Permission
+from api.problem_details import ProblemError, to_problem
 from deploy.local.servers import Servers
-from milpa.errors import FatalError
+from milpa.errors import FatalError, UsageError
 from storage.migrate import migrate
 from storage.rows import Role
 from tests.api.conftest import client, running
@@ -79,6 +82,30 @@ async def test_every_answer_has_an_id_of_its_own(http: httpx.AsyncClient) -> Non
     paths = ["/health/live", "/docs", "/openapi.json", "/v1/me", "/nowhere"]
     ids = [(await http.get(path)).headers["x-request-id"] for path in paths]
     assert len(set(ids)) == len(paths)
+
+
+def test_what_is_refused_as_wrong_always_says_what_and_where() -> None:
+    floors = Path(__file__).parents[2]
+    sources = [path.read_text() for floor in ("storage", "solvers") for path in (floors / floor).rglob("*.py")]
+    codes = {code for text in sources for code in re.findall(r"UsageError\(\s*\"(\w+)\"", text)}
+    assert {"idempotency_conflict", "bad_position", "bad_text", "job_ended"} <= codes
+    errors = [*(UsageError(code, "It is so.") for code in sorted(codes)), ProblemError(422, "odd", "It is so.")]
+    wrong = [problem for problem in map(to_problem, errors) if problem.status == 422]
+    assert len(wrong) > 3
+    for problem in wrong:
+        (issue,) = problem.issues
+        assert (issue.code, issue.message) == (problem.slug.replace("-", "_"), problem.detail)
+        assert issue.pointer in {"", "/headers/Idempotency-Key", "/headers/Last-Event-ID"}
+        assert problem.issues_total == 1
+
+
+async def test_headers_that_are_wrong_are_pointed_at(http: httpx.AsyncClient) -> None:
+    key = {"Idempotency-Key": "used"}
+    assert (await http.post(SUBMIT, json=body(), headers=key)).status_code == 202
+    conflict = is_problem(await http.post(SUBMIT, json=body(name="x"), headers=key), 422, "idempotency-conflict")
+    position = is_problem(await http.get("/v1/events", headers={"Last-Event-ID": "1"}), 422, "bad-position")
+    pointers = [[issue["pointer"] for issue in problem["issues"]] for problem in (conflict, position)]
+    assert pointers == [["/headers/Idempotency-Key"], ["/headers/Last-Event-ID"]]
 
 
 async def test_a_fault_is_logged_once_with_its_id_and_says_nothing(

@@ -48,7 +48,7 @@ class Validation(msgspec.Struct, frozen=True):
 
 
 def _submit_route(kind: AnyKind) -> Any:
-    found = "The ended job, its `result` inside; or what `validate_only` found."
+    found = "The ended job, its `result` inside when it has succeeded; or what `validate_only` found."
     done = Answer(found, (JobWithResult, Validation), headers=("Location", "Preference-Applied"))
 
     @post(

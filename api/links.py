@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from api.bodies import AnyRequest
 from milpa.jobs import Job, JobState
@@ -13,9 +14,9 @@ _HOST = re.compile(r"([A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5}
 
 
 class JobWithResult(Job, frozen=True, kw_only=True):
-    """An ended job with its result inside."""
+    """An ended job, with its result inside when it has succeeded."""
 
-    result: msgspec.Raw
+    result: msgspec.Raw | UnsetType = UNSET
 
 
 def base_url(request: AnyRequest) -> str:

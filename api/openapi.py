@@ -145,6 +145,7 @@ def _name_solutions(schemas: Schemas, kinds: list[AnyKind]) -> None:
     """Say what is one of the kinds' own types where the code holds it as bytes."""
     solution = {"anyOf": [*_of_kinds(KindPart.SOLUTION, kinds)["anyOf"], {"type": "null"}]}
     schemas.components["JobResult"]["properties"]["solution"] = solution
+    schemas.components["JobWithResult"]["properties"]["result"] = {"$ref": PREFIX + "JobResult"}
     items = [{"$ref": PREFIX + batch_item_type(kind).__name__} for kind in kinds]
     for name in ("BatchRequest", "ScheduleRequest", "SchedulePatch"):
         schemas.components[name]["properties"]["jobs"]["items"] = {"anyOf": items}

@@ -101,6 +101,22 @@ async def test_answers_are_what_the_document_says(http: httpx.AsyncClient, drive
     fits(await http.get(f"/v1/batches/{batch.json()['id']}"), "/v1/batches/{batch_id}")
 
 
+async def test_an_ended_wait_is_what_the_document_says(http: httpx.AsyncClient, driver: JobDriver) -> None:
+    typed = resolved(DOCUMENT["components"]["schemas"]["JobWithResult"])["properties"]["result"]
+    assert set(resolved(typed)["properties"]) >= {"outcome", "solution", "explanation"}
+    for name in ("succeeded", "failed", "cancelled"):
+        headers = {"Idempotency-Key": name}
+        job = (await http.post(SUBMIT, json=body(), headers=headers)).json()["id"]
+        if name == "succeeded":
+            await driver.succeed(job, result={"solution": None})  # the usual one is short of fields
+        else:
+            await (driver.fail(job) if name == "failed" else http.post(f"/v1/jobs/{job}/cancel"))
+        answer = await http.post(SUBMIT, json=body(), headers={**headers, "Prefer": "wait=30"})
+        assert (answer.status_code, answer.json()["state"]) == (200, name)
+        assert ("result" in answer.json()) == (name == "succeeded")
+        fits(answer, SUBMIT, "post")
+
+
 async def test_answers_about_schedules_are_what_the_document_says(http: httpx.AsyncClient) -> None:
     jobs = [{"kind": "deal-picker", **body()}]
     given = {"name": "night", "cron": "0 2 * * *", "timezone": "Asia/Riyadh", "jobs": jobs}

@@ -20,6 +20,7 @@ from storage.dispatch import Dispatcher
 from storage.limiter import Limiter
 from storage.objects import ObjectStore
 from storage.queue import Queue
+from storage.redis_client import redis_of
 from storage.transaction import Database
 
 
@@ -46,7 +47,7 @@ async def run_services(app: Litestar) -> AsyncIterator[None]:
     """Open every part, hand them to the routes, close them in reverse."""
     settings: Settings = app.state.settings
     async with AsyncExitStack() as stack:
-        redis = Redis.from_url(settings.redis_url.reveal())
+        redis = redis_of(settings, Redis)
         stack.push_async_callback(redis.aclose)
         database = await Database.connect(settings, redis)
         stack.push_async_callback(database.close)

@@ -17,9 +17,9 @@ from deploy.terminal.privacy import erase_tenant, rotate_keys
 from deploy.terminal.questions import QUESTIONS
 from deploy.terminal.queue import queue
 from deploy.terminal.webhooks import webhooks
-from milpa.errors import MilpaError, TransientError, UsageError
+from milpa.errors import MilpaError
 
-BROKEN, REFUSED, AWAY, OURS, INTERRUPTED = 1, 2, 3, 4, 130
+BROKEN, INTERRUPTED = 1, 130
 
 data_dir_option = click.option(
     "--data-dir", default=".milpa", show_default=True, envvar="MILPA_DATA_DIR", type=click.Path(path_type=Path)
@@ -39,7 +39,7 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except MilpaError as error:
         complain(error)
-        sys.exit(REFUSED if isinstance(error, UsageError) else AWAY if isinstance(error, TransientError) else OURS)
+        sys.exit(error.exit_code)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=(__doc__ or "").partition("\n\n")[2])

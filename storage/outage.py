@@ -18,6 +18,9 @@ _CLOSED = "connection is closed"
 """Asyncpg has one class of errors for a closed connection and for mistakes of ours, such as too few arguments. Only the
 text tells, and SQLAlchemy goes by the same."""
 
+_REFUSED_STATES = ("28", "3D")
+"""SQLSTATE prefixes: no such login or a wrong password; no such database."""
+
 _NOT_A_CHARACTER = "22021"
 
 _CONFUSED = asyncpg.InternalClientError
@@ -40,6 +43,18 @@ def told_apart(*also: type[Exception]) -> Iterator[None]:
         raise
     except (PoolTimeoutError, _CONFUSED, *also) as error:
         raise unavailable() from error
+
+
+@contextmanager
+def login_told_apart() -> Iterator[None]:
+    """Raise UsageError (`bad_setting`) when there is no such login or database, or the password is wrong."""
+    try:
+        yield
+    except (DBAPIError, asyncpg.PostgresError) as error:
+        if not _state(error).startswith(_REFUSED_STATES):
+            raise
+        reason = "MILPA_DATABASE_URL names a login or a database that PostgreSQL refuses; did `milpa migrate` run?"
+        raise UsageError("bad_setting", reason) from None
 
 
 def unavailable() -> TransientError:

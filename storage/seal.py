@@ -12,7 +12,7 @@ import zstandard
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from milpa.errors import FatalError
+from milpa.errors import FatalError, UsageError
 from milpa.settings import Settings
 
 _VERSION = 1
@@ -49,7 +49,12 @@ class Seal:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        """Read the ring of the settings: from its file where one is named. FatalError: there is none, or a bad one."""
+        """Read the ring of the settings: from its file where one is named.
+
+        UsageError: neither keys nor a file are set. FatalError: the file is not there, or a key is no key.
+        """
+        if not settings.seal_keys_file and not settings.seal_keys.reveal():
+            raise UsageError("bad_setting", "MILPA_SEAL_KEYS is not set; try: echo first:$(openssl rand -base64 32)")
         if not settings.seal_keys_file:
             return cls.from_text(settings.seal_keys.reveal())
         file = Path(settings.seal_keys_file)

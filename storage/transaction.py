@@ -26,7 +26,7 @@ from storage.exports import DueExports, ExportStore
 from storage.files import FileStore
 from storage.fleet import FleetStore
 from storage.jobs import JobStore
-from storage.outage import told_apart
+from storage.outage import login_told_apart, told_apart
 from storage.resealing import Resealing
 from storage.rows import Subject
 from storage.schedules import DueSchedules, ScheduleStore
@@ -119,8 +119,15 @@ class Database:
         """Open the pool and check the login.
 
         FatalError: a login that can bypass row-level security, or a database that was not migrated.
-        UsageError: the signing key can be guessed. TransientError: PostgreSQL is away.
+        UsageError: no database or no seal key is set, PostgreSQL refuses the login, the signing key can be guessed.
+        TransientError: PostgreSQL is away.
         """
+        address = settings.database_url.reveal()
+        if not address.startswith(("postgresql://", "postgres://")):
+            said = "is no address of a PostgreSQL" if address else "is not set"
+            raise UsageError(
+                "bad_setting", f"MILPA_DATABASE_URL {said}; it looks like postgresql://milpa_app@host/milpa"
+            )
         if len(settings.signing_key.reveal()) < _SIGNING_KEY_LENGTH:
             raise UsageError(
                 "bad_setting",
@@ -128,7 +135,7 @@ class Database:
             )
         database = cls(settings, Signals(redis) if redis is not None else None)
         try:
-            with told_apart(OSError):
+            with told_apart(OSError), login_told_apart():
                 await database._check_login()
         except BaseException:
             await database.close()

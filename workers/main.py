@@ -14,7 +14,7 @@ from arq.connections import ArqRedis
 from redis.asyncio import Redis
 
 from milpa import logging
-from milpa.errors import FatalError, TransientError
+from milpa.errors import FatalError, TransientError, UsageError
 from milpa.jobs import Priority, new_id
 from milpa.readiness import say_ready
 from milpa.repeating import repeat
@@ -22,6 +22,7 @@ from milpa.settings import Settings
 from storage.dispatch import Dispatcher
 from storage.objects import ObjectStore
 from storage.queue import Queue, ring_channel
+from storage.redis_client import redis_of
 from storage.signals import ADMIT, CONTROL
 from storage.transaction import Database
 from workers.compute_pool import ComputePool
@@ -42,7 +43,7 @@ log = structlog.get_logger(__name__)
 
 
 async def serve(settings: Settings, *, kinds: str = "solvers.kinds") -> None:
-    """Work until SIGTERM or SIGINT, then give back what runs and return. FatalError: it makes no sense to start."""
+    """Work until SIGTERM or SIGINT, then give back what runs and return. UsageError, FatalError: it can't start."""
     async with AsyncExitStack() as stack:
         context, redis = await _open(settings, kinds, stack)
         slots = {Priority.INTERACTIVE: settings.interactive_slots, Priority.BATCH: settings.batch_slots}
@@ -71,11 +72,9 @@ async def serve(settings: Settings, *, kinds: str = "solvers.kinds") -> None:
 
 async def _open(settings: Settings, kinds: str, stack: AsyncExitStack) -> tuple[WorkerContext, ArqRedis]:
     """Start the children and open the doors; the stack closes them again, the last first."""
-    hints = Redis.from_url(settings.redis_url.reveal())
+    hints = redis_of(settings, Redis)
     stack.push_async_callback(hints.aclose)
-    rings = ArqRedis.from_url(
-        settings.redis_url.reveal(), socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS
-    )
+    rings = redis_of(settings, ArqRedis, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS)
     stack.push_async_callback(rings.aclose)
     pool = ComputePool(settings, kinds=kinds)
     stack.push_async_callback(pool.close)
@@ -148,14 +147,14 @@ def _name() -> str:
 
 
 def main(kinds: str = "solvers.kinds") -> None:
-    """Run a worker with the settings of the environment; exit code 1 when it makes no sense to start."""
+    """Run a worker with the settings of the environment; its exit codes are those of `milpa --help`."""
     settings = Settings.from_env()
     logging.configure(settings.log_level, json=settings.log_format == "json")
     try:
         uvloop.run(serve(settings, kinds=kinds))
-    except FatalError as error:
+    except (UsageError, FatalError) as error:
         log.error("worker_cannot_start", code=error.code, reason=error.message)  # noqa: TRY400  the message says it all
-        sys.exit(1)
+        sys.exit(error.exit_code)
 
 
 if __name__ == "__main__":

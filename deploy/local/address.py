@@ -18,7 +18,7 @@ def listen(host: str, port: int) -> socket.socket:
         listening.close()
         if error.errno == errno.EADDRINUSE:
             raise UsageError(
-                "port_taken", f"Port {port} on {host} is taken: free it, or let --port 0 pick one."
+                "port_taken", f"Port {port} on {host} is taken: free it, or let --port 0 (MILPA_PORT=0) pick one."
             ) from None
         raise UsageError("bad_address", f"Can't listen on {host}:{port}: {error.strerror or error}.") from None
     return listening

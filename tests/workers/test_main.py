@@ -27,7 +27,7 @@ def test_a_login_that_could_see_other_tenants_is_refused_with_one_line(stack: Se
     done = subprocess.run(
         [sys.executable, "-m", "workers.main"], env=environ_of(unsafe), capture_output=True, check=False, timeout=120
     )
-    assert done.returncode == 1
+    assert done.returncode == 4
     (line,) = done.stderr.splitlines()
     assert msgspec.json.decode(line)["event"] == "worker_cannot_start"
 

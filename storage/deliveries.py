@@ -52,7 +52,7 @@ UPDATE webhook_deliveries AS delivery
 SET tries = tries + 1, lease_until = now() + make_interval(secs => :lease),
     next_at = now() + make_interval(secs => :lease)
 FROM free WHERE delivery.tenant_id = free.tenant_id AND delivery.id = free.id
-RETURNING delivery.tenant_id, delivery.id AS delivery_id, tries AS number
+RETURNING delivery.tenant_id, delivery.id AS delivery_id, tries AS number, failures
 """)
 
 _RELEASE = text("""
@@ -71,7 +71,7 @@ DELETE FROM webhook_deliveries WHERE (tenant_id, id) IN (
 """)
 
 _HELD = text("""
-SELECT endpoint_id, url, type, event_at, failures, job_id, batch_id, data, now() AS now
+SELECT endpoint_id, url, type, event_at, job_id, batch_id, data, now() AS now
 FROM webhook_deliveries WHERE id = :delivery AND tries = :number AND state = 'pending'
 """)
 _JOB = text("SELECT * FROM jobs WHERE id = :job")
@@ -162,7 +162,6 @@ class DeliveryStore:
             type=WebhookEvent(row["type"]),
             event_at=row["event_at"],
             now=row["now"],
-            failures=row["failures"],
             secrets=[self._opened(secret) for secret in await self._session.all(_SECRETS, endpoint=row["endpoint_id"])],
             job=await self._job(row["job_id"]),
             batch=await self._batch(row["batch_id"]),
@@ -199,7 +198,7 @@ class DeliveryStore:
             delivered=attempted.delivered,
             pause=attempted.retry_seconds,
         )
-        if row is not None and row["endpoint_id"] is not None:
+        if row is not None and row["endpoint_id"] is not None and not attempted.ours:
             await self._note_health(row["endpoint_id"], attempted)
 
     async def _note_health(self, endpoint_id: UUID, attempted: Attempted) -> None:

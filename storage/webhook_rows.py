@@ -113,11 +113,15 @@ class DeliveryFilter(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeliveryRef(msgspec.Struct, frozen=True):
-    """Names one attempt at a delivery: whoever holds a later number has taken it over."""
+    """Names one attempt at a delivery: whoever holds a later number has taken it over.
+
+    failures: before it, since the delivery was last asked for; the place in the retry schedule.
+    """
 
     tenant_id: UUID
     delivery_id: UUID
     number: int
+    failures: int
 
 
 class Parcel(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,7 +135,6 @@ class Parcel(msgspec.Struct, frozen=True, kw_only=True):
     type: WebhookEvent
     event_at: datetime
     now: datetime
-    failures: int
     secrets: Sequence[str]
     job: JobRow | None
     batch: BatchRow | None
@@ -141,7 +144,8 @@ class Parcel(msgspec.Struct, frozen=True, kw_only=True):
 class Attempted(msgspec.Struct, frozen=True, kw_only=True):
     """What became of an attempt. retry_seconds: pause until the next one; None: none is to follow.
 
-    gone: the address wants nothing any more. response: the start of the answer's body, cut.
+    gone: the address wants nothing any more. response: the start of the answer's body, cut. ours: it was our mistake,
+    and tells nothing of the endpoint.
     """
 
     delivered: bool
@@ -151,3 +155,4 @@ class Attempted(msgspec.Struct, frozen=True, kw_only=True):
     response: str | None = None
     retry_seconds: float | None = None
     gone: bool = False
+    ours: bool = False

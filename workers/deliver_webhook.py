@@ -15,6 +15,7 @@ import httpx
 import structlog
 
 from milpa.errors import TransientError
+from milpa.repeating import patiently
 from milpa.settings import Settings
 from milpa.web_addresses import port_of, wrong_with
 from storage.signals import DELIVER
@@ -33,9 +34,13 @@ _REST_SECONDS = 0.05
 _WRITERS = 3
 """Database connections that deliveries use at once: jobs under way need the others."""
 
-_LONGEST_PAUSE_SECONDS = 86_400.0
+LONGEST_PAUSE_SECONDS = 86_400.0
+"""What a Retry-After may ask for at most."""
+
 _KEPT_BYTES = 1000
 """How much of an answer's body is read and kept."""
+
+_OUR_MISTAKE = "Milpa made a mistake."
 
 _OK, _REDIRECT, _GONE = 200, 300, 410
 
@@ -72,9 +77,15 @@ class Sender:
             status=answer.status,
             error=error if answer.status is None else None,
             response=answer.body.decode(errors="replace").replace("\0", "\ufffd") or None,
-            retry_seconds=None if delivered or gone else self._pause(parcel, answer.retry_after),
+            retry_seconds=None
+            if delivered or gone
+            else self._pause(parcel.ref, wait_of(answer.retry_after, parcel.now)),
             gone=gone,
         )
+
+    def broken(self, ref: DeliveryRef) -> Attempted:
+        """Return what to write down of an attempt that a mistake of ours has ended: it is tried again as any other."""
+        return Attempted(delivered=False, seconds=0.0, error=_OUR_MISTAKE, retry_seconds=self._pause(ref), ours=True)
 
     async def _post(self, parcel: Parcel, answer: Answer) -> str | None:
         """Fill in the answer; what breaks after its status came changes nothing. Returns what broke."""
@@ -91,9 +102,6 @@ class Sender:
             return "The address leads to a private network."
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, OSError) as error:
             return f"{type(error).__name__}: {error}"[:_KEPT_BYTES]
-        except Exception:
-            log.exception("webhook_broke", delivery=str(parcel.ref.delivery_id))
-            return "Milpa made a mistake."
         return None
 
     async def _exchange(self, parcel: Parcel, answer: Answer) -> None:
@@ -111,24 +119,28 @@ class Sender:
                 if len(answer.body) >= _KEPT_BYTES:
                     return
 
-    def _pause(self, parcel: Parcel, retry_after: str) -> float | None:
+    def _pause(self, ref: DeliveryRef, at_least: float = 0.0) -> float | None:
         pauses = self._settings.webhook_retry_seconds
-        if parcel.failures >= len(pauses):
+        if ref.failures >= len(pauses):
             return None
-        pause = pauses[parcel.failures] * random.uniform(1, 1 + self._settings.webhook_jitter)  # noqa: S311  no secret
-        return max(pause, min(wait_of(retry_after, parcel.now), _LONGEST_PAUSE_SECONDS))
+        pause = pauses[ref.failures] * random.uniform(1, 1 + self._settings.webhook_jitter)  # noqa: S311  no secret
+        return max(pause, at_least)
 
 
 def wait_of(retry_after: str, now: datetime) -> float:
-    """Return the seconds that a Retry-After header asks for, as a number or as a date; 0 when it says nothing."""
+    """Return the seconds that a Retry-After header asks for, as a number or as a date, and a day at most.
+
+    0: it says nothing that can be understood.
+    """
     text = retry_after.strip()
     if text.isascii() and text.isdigit():
-        return float(text)
+        return min(float(text), LONGEST_PAUSE_SECONDS)
     try:
         until = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for a year or a zone that no clock has
         return 0.0
-    return max(0.0, (until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds())
+    seconds = (until.replace(tzinfo=until.tzinfo or UTC) - now).total_seconds()
+    return min(max(0.0, seconds), LONGEST_PAUSE_SECONDS)
 
 
 class Deliverer:
@@ -185,17 +197,22 @@ class Deliverer:
 
     async def _deliver(self, ref: DeliveryRef) -> None:
         try:
-            async with self._writers, self._database.transaction(ref.tenant_id) as tenant:
-                parcel = await tenant.deliveries.open(ref)
-            if parcel is None:
-                return
-            attempted = await self._sender.send(parcel)
-            async with self._writers, self._database.transaction(ref.tenant_id) as tenant:
-                await tenant.deliveries.record(ref, attempted)
-        except TransientError as error:
+            await self._attempt(ref)
+        except TransientError as error:  # its lease runs out, and it is due again
             log.warning("delivery_unanswered", delivery=str(ref.delivery_id), code=error.code)
-        except Exception:
-            log.exception("delivery_broke", delivery=str(ref.delivery_id))  # its lease runs out; it is due again
+        except Exception:  # whatever it was, the attempt counts: none is made for ever
+            log.exception("delivery_broke", delivery=str(ref.delivery_id))
+            await patiently(self._record, ref, self._sender.broken(ref))
+
+    async def _attempt(self, ref: DeliveryRef) -> None:
+        async with self._writers, self._database.transaction(ref.tenant_id) as tenant:
+            parcel = await tenant.deliveries.open(ref)
+        if parcel is not None:
+            await self._record(ref, await self._sender.send(parcel))
+
+    async def _record(self, ref: DeliveryRef, attempted: Attempted) -> None:
+        async with self._writers, self._database.transaction(ref.tenant_id) as tenant:
+            await tenant.deliveries.record(ref, attempted)
 
     async def _give_back(self) -> None:
         held = dict(self._under_way)

@@ -419,9 +419,7 @@ async def test_a_failure_is_put_off_and_the_last_one_ends_it(database: Database,
     async with database.transaction(tenant) as tx:
         await tx.webhooks.redeliver(ref.delivery_id)
     (ref,) = await take(database)
-    parcel = await opened(database, ref)
-    assert parcel is not None
-    assert parcel.failures == 0
+    assert ref.failures == 0
     await record(database, ref, GIVEN_UP)
     assert (await delivery(database, ref)).state is DeliveryState.FAILED
 

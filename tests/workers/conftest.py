@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import msgspec
 import pytest
 from arq.connections import ArqRedis
@@ -79,6 +80,14 @@ async def context(quick: Settings, rings: ArqRedis, house_pool: ComputePool) -> 
             pool=house_pool,
         )
     await database.close()
+
+
+@pytest.fixture
+async def owner(quick: Settings) -> AsyncIterator[asyncpg.Connection]:
+    """A connection that no row-level security binds."""
+    connection = await asyncpg.connect(quick.database_owner_url.reveal())
+    yield connection
+    await connection.close()
 
 
 class Desk:

@@ -257,10 +257,3 @@ async def test_a_zip_is_written_in_pieces_and_never_held_whole() -> None:
         assert back.getinfo("b.bin").file_size == 200 * 65_536
     assert archive.size == len(written)
     assert largest < 200_000
-
-
-@pytest.fixture
-async def owner(quick: Any) -> Any:
-    connection = await asyncpg.connect(quick.database_owner_url.reveal())
-    yield connection
-    await connection.close()

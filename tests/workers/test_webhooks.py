@@ -8,8 +8,11 @@ from email.utils import format_datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import msgspec
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from redis.asyncio import Redis
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
@@ -32,7 +35,7 @@ from storage.webhook_rows import (
 from tests.storage.steps import claim, finish, new_job, submit, succeeded
 from tests.workers.sink import Sink, running_sink
 from workers import deliver_webhook
-from workers.deliver_webhook import Deliverer, Sender, wait_of
+from workers.deliver_webhook import LONGEST_PAUSE_SECONDS, Deliverer, Sender, wait_of
 from workers.safe_address import SystemLookup
 
 PATIENCE = 60.0
@@ -309,7 +312,16 @@ async def test_retry_after_puts_the_next_attempt_off(base: Database, tenant: UUI
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("", 0), ("120", 120), (" 5 ", 5), ("soon", 0), ("-3", 0), ("²", 0), ("9" * 400, float("inf"))],
+    [
+        ("", 0),
+        ("120", 120),
+        (" 5 ", 5),
+        ("soon", 0),
+        ("-3", 0),
+        ("²", 0),
+        ("9" * 400, 86_400),
+        ("1000000000000", 86_400),
+    ],
 )
 def test_retry_after_is_read_as_a_number_of_seconds(text: str, seconds: float) -> None:
     assert wait_of(text, datetime.now(UTC)) == seconds
@@ -319,33 +331,104 @@ def test_retry_after_is_read_as_a_date() -> None:
     now = datetime(2026, 1, 1, tzinfo=UTC)
     assert wait_of(format_datetime(now + timedelta(seconds=90), usegmt=True), now) == 90
     assert wait_of(format_datetime(now - timedelta(seconds=90), usegmt=True), now) == 0
+    assert wait_of(format_datetime(now + timedelta(days=90), usegmt=True), now) == 86_400
+
+
+DATE = ["Mon,", "01", "Jan", "2027", "00:00:00", "+0000"]
+
+
+@st.composite
+def nearly_dates(draw: st.DrawFn) -> str:
+    """A date as HTTP writes it, but for one part of it."""
+    parts = list(DATE)
+    parts[draw(st.integers(0, len(DATE) - 1))] = draw(st.integers().map(str) | st.text())
+    return " ".join(parts)
+
+
+@given(st.text() | st.integers().map(str) | nearly_dates())
+@example("Mon, 01 Jan 99999999999999999999 00:00:00 GMT")
+@example("Mon, 01 Jan 2027 99999999999999999999:00:00 GMT")
+@example("Mon, 01 Jan 2027 00:00:00 +99999999999999999999")
+@example("Fri, 31 Dec 9999 23:59:59 -2359")
+@example("Mon, 01 Jan 0001 00:00:00 +2359")
+def test_whatever_retry_after_says_the_wait_is_between_nothing_and_a_day(text: str) -> None:
+    assert 0 <= wait_of(text, datetime.now(UTC)) <= LONGEST_PAUSE_SECONDS
 
 
 def test_the_pauses_are_those_promised_with_jitter_that_never_comes_early() -> None:
     sender = Sender(DEFAULTS, SystemLookup())
     promised = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400]
     for failures, pause in enumerate(promised):
-        drawn = {sender._pause(parcel(failures), "") or 0 for _ in range(50)}
+        drawn = {sender._pause(failed(failures)) or 0 for _ in range(50)}
         assert pause <= min(drawn) < max(drawn) <= pause * 1.2
-    assert sender._pause(parcel(len(promised)), "") is None
-    assert sender._pause(parcel(len(promised)), "60") is None
-    assert sender._pause(parcel(0), str(10**9)) == 86_400
+    assert sender._pause(failed(len(promised))) is None
+    assert sender._pause(failed(len(promised)), 60.0) is None
+    assert sender._pause(failed(0), 86_400.0) == 86_400
 
 
-def parcel(failures: int, url: str = "https://example.org/") -> Parcel:
+def failed(times: int) -> DeliveryRef:
+    return DeliveryRef(uuid4(), new_id(), times + 1, times)
+
+
+def parcel(url: str = "https://example.org/") -> Parcel:
     now = datetime.now(UTC)
     return Parcel(
-        ref=DeliveryRef(uuid4(), new_id(), 1),
+        ref=failed(0),
         url=url,
         type=WebhookEvent.WEBHOOK_TEST,
         event_at=now,
         now=now,
-        failures=failures,
         secrets=(),
         job=None,
         batch=None,
         data={},
     )
+
+
+async def test_a_retry_after_that_no_clock_can_show_is_one_failure_of_each_attempt(
+    base: Database, tenant: UUID, sink: Sink
+) -> None:
+    await endpoint(base, tenant, sink.url("hook"))
+    never = "Mon, 01 Jan 99999999999999999999 00:00:00 GMT"
+    sink.answers["hook"] = [f"HTTP/1.1 500 No\r\nRetry-After: {never}\r\nContent-Length: 0\r\n\r\n"]
+    await succeeded(base, tenant)
+    async with delivering(base):
+        (made,) = await all_end(base, tenant)
+    assert made.state is DeliveryState.FAILED
+    assert [one.status for one in made.attempts] == [500] * 4
+
+
+@pytest.mark.parametrize("broken", ["_post", "_exchange"])
+async def test_a_mistake_of_ours_is_a_failed_attempt_that_no_endpoint_is_blamed_for(
+    base: Database, tenant: UUID, sink: Sink, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    async def mistaken(*_: object) -> None:
+        raise LookupError("something nobody has thought of")
+
+    monkeypatch.setattr(Sender, broken, mistaken)
+    endpoint_id, _ = await endpoint(base, tenant, sink.url("hook"))
+    await succeeded(base, tenant)
+    async with delivering(base):
+        (made,) = await all_end(base, tenant)
+    assert made.state is DeliveryState.FAILED
+    assert [one.error for one in made.attempts] == ["Milpa made a mistake."] * 4
+    async with base.transaction(tenant) as tx:
+        row = await tx.webhooks.get(endpoint_id)
+    assert row is not None
+    assert row.failing_since is None
+
+
+async def test_a_delivery_whose_secret_opens_no_more_is_given_up_like_any_other(
+    base: Database, tenant: UUID, sink: Sink, owner: asyncpg.Connection
+) -> None:
+    endpoint_id, _ = await endpoint(base, tenant, sink.url("hook"))
+    await owner.execute("UPDATE webhook_secrets SET secret = 'x' WHERE endpoint_id = $1", endpoint_id)
+    await succeeded(base, tenant)
+    async with delivering(base):
+        (made,) = await all_end(base, tenant)
+    assert made.state is DeliveryState.FAILED
+    assert len(made.attempts) == 4
+    assert sink.connections == 0
 
 
 # Many at once, and workers that die

@@ -150,7 +150,7 @@ def guarded(names: dict[str, list[str]], **changes: Any) -> tuple[Sender, Record
 
 
 async def sent(sender: Sender, url: str) -> Attempted:
-    return await sender.send(parcel(0, url))
+    return await sender.send(parcel(url))
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
@@ -211,7 +211,7 @@ async def test_what_is_no_address_to_send_to_is_said_before_anything_is_asked(ur
     settings = Settings()
     assert wrong_with(url, settings.webhook_ports, private_targets=False)
     lookup = Names({})
-    attempted = await Sender(settings, lookup).send(parcel(0, url))
+    attempted = await Sender(settings, lookup).send(parcel(url))
     assert (attempted.delivered, attempted.status) == (False, None)
     assert lookup.asked == []
 
@@ -280,7 +280,7 @@ async def test_a_lookup_that_hangs_is_a_failure_after_its_time(sink: Sink) -> No
 
     settings = msgspec.structs.replace(Settings(), webhook_timeout_seconds=0.2)
     async with asyncio.timeout(30):
-        attempted = await Sender(settings, hanging).send(parcel(0))
+        attempted = await Sender(settings, hanging).send(parcel())
     assert "No answer" in (attempted.error or "")
 
 

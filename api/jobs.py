@@ -15,7 +15,7 @@ from api.links import JobWithResult, base_url, show_job
 from api.listing import JobPage, JobsQuery, list_page
 from api.operations import Answer, Operation
 from api.principal import Permission
-from api.problem_details import invalid, not_found, shown
+from api.problem_details import invalid, not_found
 from api.queries import MAX_WAIT_SECONDS, described, idempotency_key, preferred_wait, read_query
 from api.services import services_of, settings_for
 from api.submissions import Reading, idempotency_of, read_submission, request_type
@@ -87,7 +87,7 @@ async def _submit(request: AnyRequest, kind: AnyKind) -> Response[bytes]:
     key = idempotency_key(request)
     reading = await _read(request, kind)
     if query.validate_only:
-        return answer(Validation([shown(issue) for issue in reading.issues]))
+        return answer(Validation(reading.issues))
     if reading.new is None:
         raise invalid(reading.issues, reading.total)
     services = services_of(request)

@@ -173,15 +173,10 @@ def problem_body(problem: ProblemError, identity: str) -> bytes:
         status=problem.status,
         detail=problem.detail,
         request_id=identity,
-        issues=[shown(issue) for issue in problem.issues],
+        issues=problem.issues,
         issues_total=problem.issues_total,
     )
     return msgspec.json.encode(details)
-
-
-def shown(issue: Issue) -> Any:
-    """Return an issue as answers hold it: its severity is always said."""
-    return {"severity": issue.severity, **msgspec.to_builtins(issue)}
 
 
 def log_fault(what: str, error: BaseException, **more: object) -> None:

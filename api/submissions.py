@@ -150,7 +150,7 @@ def _new_job(kind: AnyKind, request: Any, warnings: list[Issue]) -> NewJob:
         tags=list(dict.fromkeys(request.tags)),
         priority=request.priority,
         webhook_url=request.webhook_url,
-        warnings=[msgspec.to_builtins(issue) for issue in warnings],
+        warnings=warnings,
         reuse=request.reuse,
         subjects=[Subject(person.kind, person.id) for person in persons_in(kind.subjects, request.problem)],
     )

@@ -10,6 +10,8 @@ from uuid import UUID
 import msgspec
 from uuid_utils.compat import uuid7
 
+from milpa.issues import Issue
+
 
 class JobState(StrEnum):
     """Where a job stands in the queue; the solver's word is `Job.outcome`."""
@@ -50,6 +52,14 @@ class Outcome(StrEnum):
     UNBOUNDED = "unbounded"
     NO_SOLUTION = "no_solution"
     DONE = "done"
+
+
+class LimitReached(StrEnum):
+    """Why a solve ended before it was proven. A gap that was asked for is not an early end."""
+
+    TIME = "time"
+    MEMORY = "memory"
+    STOPPED = "stopped"
 
 
 class Priority(StrEnum):
@@ -126,7 +136,10 @@ class JobOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as the API shows it. Times are UTC; `solve_seconds` is wall time in the solver."""
+    """A job as the API shows it. Times are UTC; `solve_seconds` is wall time in the solver.
+
+    warnings: issues that did not stop it.
+    """
 
     id: UUID
     kind: str
@@ -135,7 +148,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     tags: list[str] = []
     state: JobState
     outcome: Outcome | None = None
-    limit_reached: str | None = None
+    limit_reached: LimitReached | None = None
     attempt: int = 0
     priority: Priority = Priority.INTERACTIVE
     parent_id: UUID | None = None
@@ -143,7 +156,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     reused_from: UUID | None = None
     progress: JobProgress | None = None
     verified: bool | None = None
-    warnings: list[dict[str, Any]] = []
+    warnings: list[Issue] = []
     objective: float | None = None
     error: JobError | None = None
     created_at: datetime

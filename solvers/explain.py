@@ -67,8 +67,9 @@ class WhatIf(msgspec.Struct, frozen=True, kw_only=True):
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
     """Why the answer is what it is.
 
-    `near_misses` are kind-specific entries; `conflicts` are constraint names; `sentences` say the most useful of it in
-    plain words with units.
+    `near_misses`: what was left out and how far it is from being chosen, in the kind's own words (a deal and the yield
+    that it lacks have no like elsewhere), so that no one type fits them all. `conflicts` are constraint names;
+    `sentences` say the most useful of it in plain words with units.
     """
 
     dual_kind: DualKind = DualKind.NONE

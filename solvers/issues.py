@@ -1,31 +1,8 @@
 """All that is wrong with a problem, at once."""
 
-from enum import StrEnum
+from milpa.issues import Issue, Severity
 
-import msgspec
-
-
-class Severity(StrEnum):
-    """An error refuses the problem; a warning is kept with the job."""
-
-    ERROR = "error"
-    WARNING = "warning"
-
-
-class Issue(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One thing wrong, where it is, and a hint.
-
-    code: stable, for programs (`duplicate_id`, `unknown_id`, `out_of_range`, …). pointer: RFC 6901 JSON pointer from
-    the problem's root (`/deals/7/id`; whoever embeds the problem prefixes it). row (header = 1) and column (its
-    name) point into an uploaded table.
-    """
-
-    code: str
-    pointer: str
-    message: str
-    severity: Severity = Severity.ERROR
-    row: int | None = None
-    column: str | None = None
+__all__ = ["Issue", "Severity", "has_errors", "pointer"]
 
 
 def has_errors(issues: list[Issue]) -> bool:

@@ -5,6 +5,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from milpa.jobs import LimitReached
 from solvers.explain import Explanation
 from solvers.issues import Issue
 
@@ -20,15 +21,6 @@ class SolveStatus(StrEnum):
     UNBOUNDED = "unbounded"
     NO_SOLUTION = "no_solution"
     DONE = "done"
-
-
-class LimitReached(StrEnum):
-    """Why a solve ended before it was proven; `gap` is not an early end and is never set for `optimal`."""
-
-    TIME = "time"
-    GAP = "gap"
-    MEMORY = "memory"
-    STOPPED = "stopped"
 
 
 class SolveResult(msgspec.Struct, Generic[S], kw_only=True):

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 import msgspec
 
+from milpa.issues import Issue
 from milpa.jobs import (
     FileFormat,
     Job,
@@ -17,6 +18,7 @@ from milpa.jobs import (
     JobOptions,
     JobProgress,
     JobState,
+    LimitReached,
     Outcome,
     Priority,
 )
@@ -58,7 +60,7 @@ class NewJob(msgspec.Struct, frozen=True, kw_only=True):
     webhook_url: str | None = None
     parent_id: UUID | None = None
     question: bytes | None = None
-    warnings: Sequence[dict[str, Any]] = ()
+    warnings: Sequence[Issue] = ()
     run_at: datetime | None = None
     reuse: bool = False
     idempotency: Idempotency | None = None
@@ -96,10 +98,10 @@ class JobRow(msgspec.Struct, frozen=True, kw_only=True):
     stop_requested_at: datetime | None
     cancel_requested_at: datetime | None
     outcome: Outcome | None
-    limit_reached: str | None
+    limit_reached: LimitReached | None
     objective: float | None
     verified: bool | None
-    warnings: list[dict[str, Any]]
+    warnings: list[Issue]
     solve_seconds: float | None
     error: JobError | None
     progress: JobProgress | None
@@ -235,10 +237,10 @@ class Ending(msgspec.Struct, frozen=True, kw_only=True):
 
     state: JobState
     outcome: Outcome | None = None
-    limit_reached: str | None = None
+    limit_reached: LimitReached | None = None
     objective: float | None = None
     verified: bool | None = None
-    warnings: Sequence[dict[str, Any]] = ()
+    warnings: Sequence[Issue] = ()
     solve_seconds: float | None = None
     error: JobError | None = None
     progress: JobProgress | None = None

@@ -15,9 +15,8 @@ import psutil
 
 from milpa.bare_environment import bare_environment
 from milpa.errors import FatalError
-from milpa.jobs import JobProgress, Outcome
+from milpa.jobs import JobProgress, LimitReached, Outcome
 from milpa.settings import Settings
-from solvers.result import LimitReached
 from workers.ladder import Ladder, Step
 from workers.protocol import (
     LENGTH,

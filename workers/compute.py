@@ -27,7 +27,7 @@ from solvers.limits import SolveLimits
 from solvers.progress import Progress
 from solvers.registry import AnyKind, find_kinds
 from solvers.report import Fact, Report, Table
-from solvers.result import LimitReached, SolveResult, SolveStatus
+from solvers.result import SolveResult, SolveStatus
 from workers import renderers
 from workers.child_line import Channel, Reporter, Stops
 from workers.protocol import Answer, Blame, Failed, File, Ready, Render, Rendered, Solve, Solved, Task
@@ -100,7 +100,7 @@ def solve(kind: AnyKind, task: Solve, progress: Progress) -> Solved:
         bound=result.bound,
         gap=result.gap,
         verified=verified,
-        warnings=[{**msgspec.to_builtins(issue), "pointer": f"/problem{issue.pointer}"} for issue in result.warnings],
+        warnings=[msgspec.structs.replace(issue, pointer=f"/problem{issue.pointer}") for issue in result.warnings],
         solve_seconds=seconds,
         result=_result_payload(result),
         report=_report_payload(report),
@@ -115,7 +115,7 @@ def render(kind: AnyKind, task: Render, progress: Progress) -> Rendered:
     payload = msgspec.json.decode(task.result, type=ResultPayload[kind.solution])  # type: ignore[name-defined]
     result: SolveResult[Any] = SolveResult(
         status=payload.outcome,
-        limit=None if task.limit is None else LimitReached(task.limit),
+        limit=task.limit,
         solution=payload.solution,
         objective=payload.objective,
         bound=payload.bound,

@@ -8,11 +8,11 @@ they mean, so that a late stop never meets the next order.
 import struct
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Any
 
 import msgspec
 
-from milpa.jobs import FileFormat, JobProgress
+from milpa.issues import Issue
+from milpa.jobs import FileFormat, JobProgress, LimitReached
 
 LENGTH = struct.Struct("<I")
 """How a frame begins: the number of bytes that follow."""
@@ -47,7 +47,7 @@ class Render(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     kind: str
     problem: bytes
     result: bytes
-    limit: str | None = None
+    limit: LimitReached | None = None
     formats: list[FileFormat] = []
     title: str = ""
 
@@ -85,12 +85,12 @@ class Solved(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """The outcome of a solve and what to keep of it. result, report: JSON payloads. solve_seconds: wall time."""
 
     outcome: str
-    limit: str | None = None
+    limit: LimitReached | None = None
     objective: float | None = None
     bound: float | None = None
     gap: float | None = None
     verified: bool | None = None
-    warnings: list[dict[str, Any]] = []
+    warnings: list[Issue] = []
     solve_seconds: float | None = None
     result: bytes | None = None
     report: bytes | None = None

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from milpa.jobs import JobError, JobState, Outcome, Priority
+from milpa.jobs import JobError, JobState, LimitReached, Outcome, Priority
 from storage.rows import BatchRow, JobRow
 from storage.webhook_rows import Parcel, WebhookEvent
 from storage.webhooks import SECRET_PREFIX
@@ -31,7 +31,7 @@ class ThinJob(msgspec.Struct, frozen=True, kw_only=True):
     tags: list[str]
     state: JobState
     outcome: Outcome | None
-    limit_reached: str | None
+    limit_reached: LimitReached | None
     attempt: int
     priority: Priority
     parent_id: UUID | None

@@ -56,7 +56,7 @@ def ended(job: Job, console: Console) -> None:
     if job.error is not None:
         console.print(f"[red]{escape(job.error.message)}[/] [dim]{job.error.code}[/]", highlight=False)
     for warning in job.warnings:
-        console.print(f"[yellow]note[/] {escape(str(warning.get('message', '')))}", highlight=False)
+        console.print(f"[yellow]note[/] {escape(warning.message)}", highlight=False)
 
 
 def report(report: "JobReport", console: Console) -> None:

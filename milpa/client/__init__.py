@@ -20,7 +20,6 @@ from milpa.client.answers import (
     Erased,
     Export,
     Frontier,
-    Issue,
     JobReport,
     JobResult,
     KindDetail,
@@ -35,6 +34,7 @@ from milpa.client.answers import (
 )
 from milpa.client.clients import AsyncClient, Client
 from milpa.client.exchange import RefusedError
+from milpa.issues import Issue
 
 __all__ = [
     "ApiKey",

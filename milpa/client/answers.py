@@ -11,23 +11,6 @@ from milpa.jobs import Job, JobState, Outcome
 T = TypeVar("T")
 
 
-class Issue(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing wrong with a request. pointer: RFC 6901, into the body; row (header = 1), column: into a table."""
-
-    code: str
-    pointer: str
-    message: str
-    severity: str = "error"
-    row: int | None = None
-    column: str | None = None
-
-    def __str__(self) -> str:
-        where = self.pointer or "the body"
-        if self.row is not None:
-            where = f"row {self.row}, column {self.column}" if self.column else f"row {self.row}"
-        return f"{where}: {self.message} [{self.code}]"
-
-
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     """What the solver found. solution: as the kind defines it. gap: |bound − objective| ÷ |objective|, a fraction."""
 

@@ -9,9 +9,10 @@ from uuid import UUID, uuid4
 
 import msgspec
 
-from milpa.client.answers import Batch, Issue, JobReport, JobResult, KindDetail, KindSummary, Page, SubmittedBatch
+from milpa.client.answers import Batch, JobReport, JobResult, KindDetail, KindSummary, Page, SubmittedBatch
 from milpa.client.exchange import Answer, Call, Request, send
 from milpa.errors import TransientError
+from milpa.issues import Issue
 from milpa.jobs import FileFormat, Job, JobFile, JobOptions, JobState, Priority
 
 JobRef: TypeAlias = Job | UUID | str

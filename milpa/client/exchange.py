@@ -11,8 +11,8 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from milpa.client.answers import Issue
 from milpa.errors import FatalError, MilpaError, TransientError, UsageError
+from milpa.issues import Issue
 
 T = TypeVar("T")
 

@@ -18,9 +18,10 @@ from typing import Any
 from ortools.sat.python import cp_model
 
 from milpa.errors import FatalError
+from milpa.jobs import LimitReached
 from solvers.limits import SolveLimits
 from solvers.progress import Progress, Silent
-from solvers.result import LimitReached, SolveStatus, relative_gap
+from solvers.result import SolveStatus, relative_gap
 
 logger = logging.getLogger(__name__)
 

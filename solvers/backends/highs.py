@@ -18,10 +18,11 @@ from highspy import HighsModelStatus as Status
 from numpy.typing import NDArray
 
 from milpa.errors import FatalError
+from milpa.jobs import LimitReached
 from solvers.backends.model import Floats, Model
 from solvers.limits import SolveLimits
 from solvers.progress import Progress, Silent
-from solvers.result import LimitReached, SolveStatus, relative_gap
+from solvers.result import SolveStatus, relative_gap
 
 logger = logging.getLogger(__name__)
 

@@ -55,6 +55,13 @@ def test_deals_appear_with_their_fields() -> None:
     assert {"id", "price", "yield", "risk", "sector", "city", "min_allocation"} <= set(deal["properties"])
 
 
+def test_what_a_job_says_of_its_end_is_typed() -> None:
+    job = DOCUMENT["components"]["schemas"]["Job"]["properties"]
+    (limit,) = [option for option in job["limit_reached"]["anyOf"] if option.get("type") != "null"]
+    assert set(resolved(limit)["enum"]) == {"time", "memory", "stopped"}
+    assert {"code", "pointer", "message", "severity"} <= set(resolved(job["warnings"]["items"])["properties"])
+
+
 def resolved(schema: dict[str, Any]) -> dict[str, Any]:
     while "$ref" in schema:
         schema = DOCUMENT["components"]["schemas"][schema["$ref"].rpartition("/")[2]]

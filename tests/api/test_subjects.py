@@ -54,7 +54,7 @@ def roster(**more: Any) -> NewJob:
         input=msgspec.json.encode(PROBLEM),
         question=msgspec.json.encode({"asked": "why-not", "force": {"student": ID}}),
         subjects=[Subject(one.kind, one.id) for one in persons_in(KIND.subjects, PROBLEM)],
-        warnings=[msgspec.to_builtins(issue) for issue in KIND.check(PROBLEM)],
+        warnings=KIND.check(PROBLEM),
         **{"name": f"For {NAME}", "tags": [ID], **more},
     )
 

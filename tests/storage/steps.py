@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID, uuid4
 
+from milpa.issues import Issue, Severity
 from milpa.jobs import JobEvent, JobState, Outcome, new_id
 from storage.rows import Claim, ClaimRef, Ending, JobRow, NewFile, NewJob, Ring
 from storage.transaction import Database
@@ -24,6 +25,11 @@ DONE = Ending(
 def new_job(**changes: Any) -> NewJob:
     """A job like any other."""
     return NewJob(**{"kind": "deal-picker", "kind_version": 1, "input": b'{"deals":[]}', **changes})
+
+
+def warning(code: str = "odd", message: str = "It is odd.") -> Issue:
+    """An issue that did not stop a job."""
+    return Issue(code=code, pointer="/problem", message=message, severity=Severity.WARNING)
 
 
 def new_file(ref: ClaimRef, name: str = "deals.xlsx") -> NewFile:

@@ -13,7 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from milpa.errors import UsageError
-from milpa.jobs import EventType, JobError, JobProgress, JobState, Outcome
+from milpa.jobs import EventType, JobError, JobProgress, JobState, LimitReached, Outcome
 from storage.rows import Claim, ClaimRef, Ending, Heartbeat, JobRow
 from storage.transaction import Database
 from tests.storage.steps import (
@@ -29,6 +29,7 @@ from tests.storage.steps import (
     submit,
     succeeded,
     types,
+    warning,
 )
 
 Verb = Callable[[Database, ClaimRef], Coroutine[Any, Any, Any]]
@@ -156,13 +157,13 @@ async def test_infinite_figures_of_a_solver_do_not_break_a_heartbeat(database: D
 
 
 async def test_finishing_keeps_everything_at_once(database: Database, tenant: UUID) -> None:
-    job = await submit(database, tenant, warnings=[{"code": "from_check"}])
+    job = await submit(database, tenant, warnings=[warning("from_check")])
     held = await claim(database, job)
     ending = replace(
         DONE,
-        limit_reached="time",
+        limit_reached=LimitReached.TIME,
         outcome=Outcome.FEASIBLE,
-        warnings=[{"code": "from_solve"}],
+        warnings=[warning("from_solve")],
         progress=JobProgress(phase="render", fraction=1.0),
         files=[new_file(held.ref, "deals.xlsx"), new_file(held.ref, "deals.pdf")],
     )
@@ -170,7 +171,7 @@ async def test_finishing_keeps_everything_at_once(database: Database, tenant: UU
     done = await look(database, job)
     for name in ("state", "outcome", "limit_reached", "objective", "verified", "solve_seconds", "progress"):
         assert getattr(done, name) == getattr(ending, name)
-    assert done.warnings == [{"code": "from_check"}, {"code": "from_solve"}]
+    assert done.warnings == [warning("from_check"), warning("from_solve")]
     assert done.finished_at is not None
     assert done.lease_until is None
     for name in ("result", "report", "log"):

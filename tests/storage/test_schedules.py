@@ -16,7 +16,7 @@ from milpa.settings import Secret, Settings
 from storage.rows import JobFilter, JobRow, NewJob
 from storage.schedule_rows import NewSchedule, Overlap, RunRow, RunState, ScheduleChanges, ScheduleRow
 from storage.transaction import Database
-from tests.storage.steps import add_tenant, claim, finish, new_job, payload
+from tests.storage.steps import add_tenant, claim, finish, new_job, payload, warning
 from tests.support.clock import Clock, hung_clock
 
 TUESDAY = "2026-06-02T12:00:00+03:00"
@@ -367,7 +367,7 @@ async def test_a_run_by_hand_that_has_not_ended_holds_the_next_due_time_up_where
 async def test_the_jobs_are_kept_sealed_and_come_back_as_given(
     database: Database, tenant: UUID, owner: asyncpg.Connection
 ) -> None:
-    given = [new_job(input=b"a very secret number", name="n", tags=["t"], warnings=[{"code": "c"}])]
+    given = [new_job(input=b"a very secret number", name="n", tags=["t"], warnings=[warning()])]
     schedule = await make(database, tenant, jobs=given)
     assert b"secret" not in await owner.fetchval("SELECT jobs FROM schedules")
     async with database.transaction(tenant) as tx:
@@ -377,7 +377,7 @@ async def test_the_jobs_are_kept_sealed_and_come_back_as_given(
         given[0].input,
         "n",
         ["t"],
-        [{"code": "c"}],
+        [warning()],
     )
 
 

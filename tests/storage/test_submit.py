@@ -26,6 +26,7 @@ from tests.storage.steps import (
     submit,
     succeeded,
     types,
+    warning,
 )
 
 
@@ -37,7 +38,7 @@ async def test_a_submitted_job_waits_with_all_it_was_given(database: Database, t
         tags=["board", "q3"],
         priority=Priority.BATCH,
         webhook_url="https://example.org/hook",
-        warnings=[{"code": "cap_never_binds"}],
+        warnings=[warning("cap_never_binds")],
     )
     async with database.transaction(tenant) as tx:
         submitted = await tx.jobs.submit(given)
@@ -105,8 +106,8 @@ async def test_a_text_that_can_not_be_stored_is_the_callers_error(
 
 
 async def test_a_problem_may_hold_any_character_and_its_warnings_too(database: Database, tenant: UUID) -> None:
-    job = await submit(database, tenant, input=b'{"id":"\\u0000"}', warnings=[{"message": "deal a\0b"}])
-    assert job.warnings == [{"message": "deal a\ufffdb"}]
+    job = await submit(database, tenant, input=b'{"id":"\\u0000"}', warnings=[warning(message="deal a\0b")])
+    assert job.warnings == [warning(message="deal a\ufffdb")]
     assert await payload(database, job, "input") == b'{"id":"\\u0000"}'
 
 

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from milpa.errors import FatalError
+from milpa.issues import Issue, Severity
 from milpa.jobs import FileFormat, JobProgress, Priority
 from milpa.settings import Settings
 from workers.child_process import ChildProcess, Ended
@@ -82,7 +83,7 @@ async def test_an_answer_holds_all_that_is_kept_of_a_job(pool: ComputePool) -> N
     )
     assert answer.verified is True
     assert answer.warnings == [
-        {"code": "probed", "pointer": "/problem/act", "message": "This is a probe.", "severity": "warning"}
+        Issue(code="probed", pointer="/problem/act", message="This is a probe.", severity=Severity.WARNING)
     ]
     assert answer.solve_seconds is not None
     assert answer.result is not None

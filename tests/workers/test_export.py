@@ -34,9 +34,13 @@ PROBLEM = Roster([Student("S1", "Ana Lima"), Student("S2", "Bo Quist")])
 def roster(problem: Roster = PROBLEM, **more: Any) -> NewJob:
     """A job as the API makes it of a submit."""
     subjects = [Subject(one.kind, one.id) for one in persons_in(KIND.subjects, problem)]
-    warnings = [msgspec.to_builtins(issue) for issue in KIND.check(problem)]
     return NewJob(
-        kind="roster", kind_version=1, input=msgspec.json.encode(problem), subjects=subjects, warnings=warnings, **more
+        kind="roster",
+        kind_version=1,
+        input=msgspec.json.encode(problem),
+        subjects=subjects,
+        warnings=KIND.check(problem),
+        **more,
     )
 
 

@@ -21,7 +21,7 @@ async def test_a_solved_job_is_kept_with_all_there_is_to_know(desk: Desk) -> Non
     assert job.solve_seconds is not None
     assert job.progress is not None
     assert (job.progress.fraction, job.progress.bound, job.progress.gap) == (1.0, 7.0, 0.0)
-    assert [warning["pointer"] for warning in job.warnings] == ["/problem/act"]
+    assert [warning.pointer for warning in job.warnings] == ["/problem/act"]
     assert await desk.payload(job, "log") == b"hello\nand to stderr\n"
     assert await desk.payload(job, "report") is not None
     assert (await desk.solution(job))["value"] == 7.0

@@ -32,7 +32,7 @@ from storage.webhook_rows import (
     Parcel,
     WebhookEvent,
 )
-from tests.storage.steps import claim, finish, new_job, submit, succeeded
+from tests.storage.steps import claim, finish, new_job, submit, succeeded, warning
 from tests.workers.sink import Sink, running_sink
 from workers import deliver_webhook
 from workers.deliver_webhook import LONGEST_PAUSE_SECONDS, Deliverer, Sender, wait_of
@@ -194,7 +194,7 @@ async def test_a_body_is_under_20_kb_whatever_the_job_is_called(base: Database, 
     ending = Ending(
         state=JobState.FAILED,
         error=JobError("boom", "\u0001" * 100_000),
-        warnings=[{"code": "odd", "message": "x" * 1000}] * 100,
+        warnings=[warning(message="x" * 1000)] * 100,
     )
     await finish(base, (await claim(base, job)).ref, ending)
     async with delivering(base):

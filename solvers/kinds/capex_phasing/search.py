@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import msgspec
 import numpy as np
 
+from milpa.jobs import LimitReached
 from solvers.backends.cpsat import (
     BOUND_MAKESPAN,
     IMPROVE,
@@ -26,7 +27,7 @@ from solvers.kinds.capex_phasing.problem import Objective
 from solvers.kinds.capex_phasing.time_indexed import Steps, linear_program, real_amounts, rows_of, step_costs
 from solvers.limits import SolveLimits
 from solvers.progress import Progress, Silent
-from solvers.result import LimitReached, SolveStatus, relative_gap
+from solvers.result import SolveStatus, relative_gap
 
 Lanes: TypeAlias = tuple[Mapping[str, Any], ...]
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from milpa.errors import FatalError
+from milpa.jobs import LimitReached
 from solvers.backends.highs import Answer, Solver
 from solvers.backends.model import Floats, Model
 from solvers.explain import DualKind
@@ -13,7 +14,7 @@ from solvers.kinds.debt_stack.problem import Problem, Solution
 from solvers.kinds.debt_stack.solution import solution_from
 from solvers.limits import SolveLimits
 from solvers.progress import Progress, Silent
-from solvers.result import LimitReached, SolveStatus
+from solvers.result import SolveStatus
 
 _NOTHING = 1e-7
 """Of the purchase's cost: a draw below that counts as none when its conditions are looked at."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from ortools.sat.python import cp_model
 
 from milpa.errors import FatalError
+from milpa.jobs import LimitReached
 from solvers.backends.cpsat import (
     BOUND_MAKESPAN,
     IMPROVE,
@@ -23,7 +24,7 @@ from solvers.backends.cpsat import (
 )
 from solvers.limits import SolveLimits
 from solvers.progress import Silent
-from solvers.result import LimitReached, SolveStatus
+from solvers.result import SolveStatus
 
 PATIENT = SolveLimits(seconds=120, relative_gap=0.0)
 

@@ -8,10 +8,11 @@ import pytest
 from scipy.optimize import LinearConstraint, linprog, milp
 
 from milpa.errors import FatalError
+from milpa.jobs import LimitReached
 from solvers.backends.highs import Answer, Solver, solve
 from solvers.backends.model import INFINITY, Model, Row, model_from_rows
 from solvers.limits import SolveLimits
-from solvers.result import LimitReached, SolveStatus
+from solvers.result import SolveStatus
 from tests.solvers.backends.support import Watcher, knapsack
 
 

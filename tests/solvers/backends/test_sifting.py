@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from milpa.jobs import LimitReached
 from solvers.backends.core import PLAIN, restrict, solve_by_core
 from solvers.backends.highs import solve
 from solvers.backends.model import Model, Shift
 from solvers.backends.sifting import WORKING_SET, Sifter
 from solvers.limits import SolveLimits
-from solvers.result import LimitReached, SolveStatus
+from solvers.result import SolveStatus
 from tests.solvers.backends.mkp import Instance, instances
 from tests.solvers.backends.support import Watcher
 

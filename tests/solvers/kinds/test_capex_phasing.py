@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from milpa.jobs import LimitReached
 from solvers.issues import Severity
 from solvers.kinds.capex_phasing import KIND
 from solvers.kinds.capex_phasing.instance import instance_of
@@ -20,7 +21,7 @@ from solvers.kinds.capex_phasing.search import Search
 from solvers.limits import SolveLimits
 from solvers.progress import Silent
 from solvers.report import Mark
-from solvers.result import LimitReached, SolveResult, SolveStatus
+from solvers.result import SolveResult, SolveStatus
 from tests.solvers.kinds.test_capex_phasing_oracle import Enumerated, a_problem
 
 CASES = Path(__file__).parents[3] / "solvers/kinds/capex_phasing/cases"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pypdf import PdfReader
 
-from milpa.jobs import FileFormat
+from milpa.jobs import FileFormat, LimitReached
 from solvers.explain import DualKind
 from solvers.issues import Severity
 from solvers.kinds.debt_stack import KIND
@@ -21,7 +21,7 @@ from solvers.kinds.debt_stack.why_not import Force, check_force, patch_of
 from solvers.limits import SolveLimits
 from solvers.patches import apply_patch
 from solvers.progress import Silent
-from solvers.result import LimitReached, SolveResult, SolveStatus
+from solvers.result import SolveResult, SolveStatus
 from tests.solvers.kinds.test_debt_stack_oracle import EXACT, a_problem, annuity
 from workers.renderers import render
 

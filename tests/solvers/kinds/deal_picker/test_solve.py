@@ -4,11 +4,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from milpa.jobs import LimitReached
 from solvers.kinds.deal_picker import KIND, explanation
 from solvers.kinds.deal_picker.problem import Deal, Problem, Solution
 from solvers.limits import SolveLimits
 from solvers.progress import Silent
-from solvers.result import LimitReached, SolveResult, SolveStatus
+from solvers.result import SolveResult, SolveStatus
 from tests.solvers.backends.support import Watcher
 from tests.solvers.kinds.deal_picker.problems import case, problem_of, solved
 

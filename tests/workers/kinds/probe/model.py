@@ -9,10 +9,11 @@ import sys
 import time
 
 from milpa.errors import FatalError, TransientError, UsageError
+from milpa.jobs import LimitReached
 from solvers.issues import Issue, Severity
 from solvers.limits import SolveLimits
 from solvers.progress import Progress
-from solvers.result import LimitReached, SolveResult, SolveStatus
+from solvers.result import SolveResult, SolveStatus
 from tests.workers.kinds.probe.problem import Problem, Solution
 
 answered: list[int] = []

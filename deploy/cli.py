@@ -1,8 +1,8 @@
 """The command line: `milpa up`, `milpa submit`, `milpa watch` and the rest.
 
 Exit codes: 0 done; 1 the job failed or was cancelled, or `milpa check` found a broken promise; 2 refused (a mistake in
-what was asked); 3 away or overloaded, try again; 4 a mistake of ours; 130 interrupted. An infeasible problem is an
-answer: 0.
+what was asked or set, found by `submit --check` too); 3 away or overloaded, try again; 4 a mistake of ours; 130
+interrupted. An infeasible problem is an answer: 0.
 """
 
 import sys

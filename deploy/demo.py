@@ -12,6 +12,7 @@ from deploy.local.stack import running
 from deploy.local.teller import Teller
 from deploy.local.up import interruptible
 from deploy.terminal.commands import show_ended
+from deploy.terminal.console import program
 from deploy.terminal.follow import follow
 from milpa.client import Client
 from milpa.errors import FatalError
@@ -31,7 +32,8 @@ def demo(folders: DataDir, out: Path, console: Console) -> None:
             console.print("\n[bold]Stop Milpa[/]")
         console.print("  [green]✓[/] stopped; data and files are kept")
         console.print(
-            f"\nNext: [bold]milpa up[/], and in another terminal [bold]milpa submit {KIND} --example --wait[/]"
+            f"\nNext: [bold]{program()} up[/], and in another terminal "
+            f"[bold]{program()} submit {KIND} --example --wait[/]"
         )
 
 

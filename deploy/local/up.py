@@ -11,6 +11,7 @@ from rich.console import Console
 from deploy.local.folders import DataDir
 from deploy.local.stack import LocalStack, running
 from deploy.local.teller import Teller
+from deploy.terminal.console import program
 
 
 def up(folders: DataDir, host: str, port: int, *, apis: int, workers: int, console: Console) -> None:
@@ -46,7 +47,7 @@ def _greet(stack: LocalStack, seconds: float, console: Console) -> None:
         f"  [dim]address[/]    {stack.url}   [dim]documentation: {stack.url}/docs[/]",
         f"  [dim]admin key[/]  {key}",
         f"  [dim]logs[/]       {stack.folders.logs}",
-        "  [dim]next[/]       milpa kinds",
+        f"  [dim]next[/]       {program()} kinds",
         "\nCtrl-C stops everything.",
     ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)

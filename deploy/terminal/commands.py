@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from deploy.terminal.console import console, print_json
+from deploy.terminal.console import console, print_json, program
 from milpa.errors import TransientError, UsageError
 from milpa.jobs import FileFormat, Job, JobState, Priority
 
 if TYPE_CHECKING:
-    from milpa.client import Client
+    from milpa.client import Client, Issue
 
 FAILED = 1
 _RETRIES = 2
 """A person waits: give up soon when nobody answers."""
+_TEMPLATES = ("csv", "xlsx")
 _MAKE_SECONDS = 60
 """How long files that were asked for later may take."""
 
@@ -41,7 +42,7 @@ out_option = click.option("--out", type=click.Path(path_type=Path), help="Folder
 @click.option("--threads", type=int)
 @click.option("--seed", type=int)
 @click.option("--reuse", is_flag=True, help="An earlier answer to the same problem will do.")
-@click.option("--check", is_flag=True, help="Say what is wrong with the problem; submit nothing.")
+@click.option("--check", is_flag=True, help="Say what is wrong with it (exit code 2); submit nothing.")
 @click.option("--wait", is_flag=True, help="Follow it to its end, show what came out, download the files.")
 @out_option
 @json_option
@@ -54,17 +55,18 @@ def submit(
     example, out, files = more.pop("example"), more.pop("out"), more.pop("files")
     with connect() as client:
         asked = read_problem(client, client.kind(kind), words, settings, example=example)
+        fields = asked.rest | _job_fields(files, more)
         if check:
-            _show_check(client, kind, asked.problem, asked.rows, as_json=as_json)
+            _show_check(client.validate(kind, asked.problem, rows=asked.rows, **fields), as_json=as_json)
             return
-        job = client.submit(kind, asked.problem, rows=asked.rows, **asked.rest | _job_fields(files, more))
+        job = client.submit(kind, asked.problem, rows=asked.rows, **fields)
         if wait:
             _see_through(client, job, out, as_json=as_json)
         elif as_json:
             print_json(job)
         else:
             console().print(f"[bold]{job.kind}[/] {job.state}: {job.id}", highlight=False)
-            console().print(f"[dim]milpa watch {job.id}[/]", highlight=False)
+            console().print(f"[dim]{program()} watch {job.id}[/]", highlight=False)
 
 
 @click.command()
@@ -95,27 +97,37 @@ def jobs(as_json: bool, **filters: Any) -> None:
     elif found:
         show.jobs(found, console())
     else:
-        console().print("No jobs yet. Try [bold]milpa submit deal-picker --example --wait[/]", highlight=False)
+        console().print(f"No jobs yet. Try [bold]{program()} submit deal-picker --example --wait[/]", highlight=False)
 
 
 @click.command()
 @click.argument("kind", required=False)
+@click.option(
+    "--template",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write a table of KIND to fill in: a .csv or .xlsx with its columns and two example rows.",
+)
 @json_option
-def kinds(kind: str | None, as_json: bool) -> None:
+def kinds(kind: str | None, template: Path | None, as_json: bool) -> None:
     """List the kinds of job, or show the fields of one KIND."""
     from deploy.terminal import show
-    from deploy.terminal.fields import fields_of
 
+    if template is not None and kind is None:
+        raise UsageError("bad_option", "--template needs a KIND: whose table is it to be?")
     with connect() as client:
         if kind is None:
             listed = client.kinds()
             print_json(listed) if as_json else show.kinds(listed, console())
             return
+        if template is not None:
+            _write_template(client, kind, template)
+            return
         detail = client.kind(kind)
     if as_json:
         print_json(detail)
     else:
-        show.kind(detail, list(fields_of(detail.problem_schema).values()), console())
+        show.kind(detail, console())
 
 
 @click.command()
@@ -230,10 +242,21 @@ def show_ended(client: "Client", job: Job, paths: Iterable[Path]) -> None:
     show.paths(list(paths), console())
 
 
-def _show_check(client: "Client", kind: str, problem: Any, rows: Path | None, *, as_json: bool) -> None:
+def _write_template(client: "Client", kind: str, path: Path) -> None:
     from deploy.terminal import show
 
-    found = client.validate(kind, problem, rows=rows)
+    ending = path.suffix.lower().removeprefix(".")
+    if ending not in _TEMPLATES:
+        raise UsageError("bad_option", f"--template {path}: a table to fill in ends in .csv or .xlsx.")
+    if path.exists():
+        raise UsageError("file_exists", f"{path} is there already; it is left as it is.")
+    path.write_bytes(client.template(kind, ending))
+    show.paths([path], console())
+
+
+def _show_check(found: "list[Issue]", *, as_json: bool) -> None:
+    from deploy.terminal import show
+
     if as_json:
         print_json({"issues": found})
     elif found:
@@ -241,7 +264,7 @@ def _show_check(client: "Client", kind: str, problem: Any, rows: Path | None, *,
     else:
         console().print("[green]✓[/] Nothing is wrong with it.")
     if any(issue.severity == "error" for issue in found):
-        sys.exit(FAILED)
+        sys.exit(UsageError.exit_code)
 
 
 def _show_state(job: Job, *, as_json: bool) -> None:

@@ -1,7 +1,9 @@
 """Where words go: answers to stdout, complaints to stderr, JSON where a program asked for it."""
 
+import shutil
 import sys
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +21,12 @@ def console(*, stderr: bool = False) -> "Console":
     from rich.console import Console
 
     return Console(stderr=stderr)
+
+
+def program() -> str:
+    """Return how this command line is called here: by its name where that finds it, else as it was called."""
+    called, found = Path(sys.argv[0]), shutil.which("milpa")
+    return "milpa" if found is not None and called.exists() and called.samefile(found) else str(called)
 
 
 def print_json(value: Any) -> None:

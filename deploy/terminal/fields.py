@@ -40,7 +40,9 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
         """Return the value that the text stands for. UsageError `bad_option`: it can't be one of the field's."""
         if text == "null" and "null" in self.types:
             return None
-        for convert in self._conversions(text):
+        if self._is_json(text):
+            return self._read_json(text)
+        for convert in self._conversions():
             try:
                 return convert(text)
             except ValueError:
@@ -48,15 +50,23 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
         expected = " or ".join(sorted(self.types - {"null"})) or "a value"
         raise UsageError("bad_option", f"{self.option}: {text!r} is not {_article(expected)}.")
 
-    def _conversions(self, text: str) -> Iterator[Any]:
+    def _is_json(self, text: str) -> bool:
+        return text[:1] in {"[", "{"} and bool(self.types & {"array", "object"}) and "string" not in self.types
+
+    def _read_json(self, text: str) -> Any:
+        try:
+            return _json(text)
+        except ValueError as error:
+            hint = 'a,b or \'["a","b"]\'' if self.on_the_line else "quoted for the shell: '{\"a\": 1}'"
+            raise UsageError("bad_option", f"{self.option}: {text!r} is no JSON ({error}); write {hint}.") from None
+
+    def _conversions(self) -> Iterator[Any]:
         if "integer" in self.types:
             yield _whole
         if "number" in self.types:
             yield _number
         if "boolean" in self.types:
             yield _truth
-        if text[:1] in "[{" and self.types & {"array", "object"}:
-            yield _json
         if "string" in self.types:
             yield str
         if "array" in self.types and self.items <= _SCALARS:
@@ -88,6 +98,12 @@ def fields_of(schema: Schema) -> dict[str, Field]:
     }
 
 
+def columns_of(schema: Schema, table: str) -> dict[str, Field]:
+    """Return the fields of a row of one of the problem's lists, by name: the columns of a file with its rows."""
+    rows = _resolve(_resolve(schema, schema)["properties"][table], schema)
+    return fields_of({**rows["items"], "$defs": schema["$defs"]})
+
+
 def read_words(words: Sequence[str], fields: Mapping[str, Field]) -> tuple[list[str], dict[str, Any]]:
     """Tell `--field value` pairs from the other words. UsageError: an unknown option, or one without a value."""
     others: list[str] = []
@@ -95,7 +111,7 @@ def read_words(words: Sequence[str], fields: Mapping[str, Field]) -> tuple[list[
     rest = list(words)
     while rest:
         word = rest.pop(0)
-        if not word.startswith("--"):
+        if not word.startswith("-"):
             others.append(word)
             continue
         option, equals, text = word.partition("=")

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from deploy.terminal.fields import Field, fields_of
+from deploy.terminal.console import program
+from deploy.terminal.fields import Field, columns_of, fields_of
 from deploy.terminal.numbers import figure, number, size
 from milpa.jobs import Job, JobFile, JobState
 
@@ -111,21 +112,34 @@ def kinds(found: "Sequence[KindSummary]", console: Console) -> None:
     console.print(listed)
 
 
-def kind(kind: "KindDetail", fields: Sequence[Field], console: Console) -> None:
-    """Print one kind with the fields of its problem as options."""
+def kind(kind: "KindDetail", console: Console) -> None:
+    """Print one kind with the columns of its table, and the other fields of its problem as options."""
     console.print(f"[bold]{kind.name}[/]  {escape(kind.title)}\n{escape(kind.summary)}\n", highlight=False)
     if kind.main_table:
-        console.print(f"Rows of [bold]{kind.main_table}[/] come from a CSV, XLSX or Parquet file, or in the JSON.\n")
+        console.print(f"Rows of [bold]{kind.main_table}[/] come from a CSV, XLSX or Parquet file, or in the JSON.")
+        console.print(f"[bold]{program()} kinds {kind.name} --template FILE.csv[/] writes one to fill in.\n")
+        columns = table("column", "takes", "default", "")
+        for column in columns_of(kind.problem_schema, kind.main_table).values():
+            columns.add_row(column.name, _takes(column, "a|b|…"), _default(column), escape(column.description))
+        console.print(columns)
     listed = table("option", "takes", "default", "")
-    for field in fields:
+    for field in fields_of(kind.problem_schema).values():
         if field.name != kind.main_table:
             option = field.option if field.on_the_line else f"--set {field.name}=JSON"
-            takes = " | ".join(map(str, field.choices)) or " or ".join(sorted(field.types - {"null"}))
-            takes = "a,b,…" if field.on_the_line and field.types == {"array"} else takes
-            default = "[bold]required[/]" if field.required else escape(str(_plain(field.default)))
-            listed.add_row(option, takes, default, escape(field.description))
+            listed.add_row(option, _takes(field, "a,b,…"), _default(field), escape(field.description))
     console.print(listed)
     _questions(kind, console)
+
+
+def _takes(field: Field, several: str) -> str:
+    """Return what can be written for a field; several: how a list of words is written."""
+    if field.on_the_line and field.types == {"array"}:
+        return several
+    return " | ".join(map(str, field.choices)) or " or ".join(sorted(field.types - {"null"}))
+
+
+def _default(field: Field) -> str:
+    return "[bold]required[/]" if field.required else escape(str(_plain(field.default)))
 
 
 def _questions(kind: "KindDetail", console: Console) -> None:

@@ -65,9 +65,12 @@ def submit(
     return (yield from send(_submission(kind, body, rows, {}, headers))).read(Job)
 
 
-def validate(kind: str, problem: Any = None, *, rows: Rows | None = None) -> Call[list[Issue]]:
-    """Return what is wrong or doubtful with a problem, and make nothing. RefusedError: it would be refused."""
-    request = _submission(kind, _body(problem), rows, {"validate_only": "true"}, {})
+def validate(kind: str, problem: Any = None, *, rows: Rows | None = None, **more: Any) -> Call[list[Issue]]:
+    """Return what is wrong or doubtful with a job, and make nothing.
+
+    more: what else `submit` would say of it: options, files, name, tags, priority, webhook_url, reuse.
+    """
+    request = _submission(kind, _body(problem, **more), rows, {"validate_only": "true"}, {})
     return (yield from send(request)).read(_Issues).issues
 
 
@@ -196,6 +199,13 @@ def example(kind: str) -> Call[dict[str, Any]]:
     """Return a problem of that kind which solves in under two seconds."""
     answer = yield from send(_get(f"/v1/kinds/{quote(kind, safe='')}/example"))
     return answer.read(dict[str, dict[str, Any]])["problem"]
+
+
+def template(kind: str, format: str = "csv") -> Call[bytes]:  # noqa: A002  as the API calls it
+    """Return a table of the kind's rows to fill in, as csv or xlsx: its columns with two example rows."""
+    path = f"/v1/kinds/{quote(kind, safe='')}/template.{quote(format, safe='')}"
+    answer: Answer = yield from send(_get(path))
+    return answer.body
 
 
 def submit_batch(

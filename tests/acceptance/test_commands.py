@@ -1,13 +1,18 @@
 """The command line beside a running Milpa."""
 
 import json
+import os
+import pty
+import re
+import subprocess
+from importlib import resources
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from milpa import Client
-from tests.support.milpa_up import Up, run_milpa
+from tests.support.milpa_up import MILPA, Up, run_milpa
 from tests.support.waiting import wait_until
 
 KIND = "deal-picker"
@@ -72,8 +77,45 @@ def test_a_check_makes_no_job(up: Up) -> None:
     assert up.milpa("jobs", "--json") == before
 
 
+def test_a_check_looks_at_all_that_a_submit_does_and_its_exit_code_is_that_of_a_refusal(up: Up) -> None:
+    too_long = ("submit", KIND, "--example", "--time-limit", "999999")
+    said = up.milpa(*too_long, "--check", code=2)
+    assert "/options/time_limit_seconds" in said
+    assert "/options/time_limit_seconds" in up.milpa(*too_long, code=2)
+    (issue,) = json.loads(up.milpa(*too_long, "--check", "--json", code=2, stderr=False))["issues"]
+    assert issue["code"] == "out_of_range"
+
+
+def test_a_person_at_a_terminal_sees_the_phases_and_the_answer_as_it_grows(up: Up, tmp_path: Path) -> None:
+    case = resources.files("solvers.kinds.deal_picker").joinpath("cases", "sacramento.json")
+    shown = on_a_terminal(up, "submit", KIND, str(case), "--files", "pdf,png", "--wait", "--out", str(tmp_path))
+    for words in ("render", "incumbent 1,522,289", "bound 1,522,289", "gap 0.00 %"):
+        assert words in shown
+    assert "Deals" in shown
+
+
 def test_a_mistyped_option_is_refused_with_a_suggestion(up: Up) -> None:
     assert "did you mean --budget" in up.milpa("submit", KIND, "--budgte", "1", code=2)
+
+
+def test_a_table_to_fill_in_is_written_once_and_fits(up: Up, tmp_path: Path) -> None:
+    for name in ("deals.csv", "deals.xlsx"):
+        path = tmp_path / name
+        assert str(path) in up.milpa("kinds", KIND, "--template", str(path))
+        assert "Nothing is wrong" in up.milpa("submit", KIND, str(path), "--budget", "1e6", "--check")
+        path.write_bytes(b"mine")
+        assert "is there already" in up.milpa("kinds", KIND, "--template", str(path), code=2)
+        assert path.read_bytes() == b"mine"
+    assert ".csv or .xlsx" in up.milpa("kinds", KIND, "--template", str(tmp_path / "deals.ods"), code=2)
+    assert "needs a KIND" in up.milpa("kinds", "--template", str(tmp_path / "other.csv"), code=2)
+
+
+def test_every_kind_lists_the_columns_of_its_table(up: Up, client: Client) -> None:
+    for kind in client.kinds():
+        (header, *_rows) = client.template(kind.name).decode().splitlines()
+        said = [line.split()[0] for line in up.milpa("kinds", kind.name).splitlines() if line.strip()]
+        start = said.index("column")
+        assert set(header.split(",")) <= set(said[start : said.index("option")])
 
 
 def test_kinds_list_their_fields_as_options(up: Up) -> None:
@@ -150,3 +192,22 @@ def test_the_keys_of_a_running_milpa_are_rotated(up: Up) -> None:
 
 def test_an_operator_with_no_milpa_at_hand_is_told_where_it_was_sought(tmp_path: Path) -> None:
     assert str(tmp_path / ".milpa") in run_milpa("check", code=2, folder=tmp_path)
+
+
+def on_a_terminal(up: Up, *words: str) -> str:
+    """Run a command on a pseudo-terminal, and return all that it showed there, without colours."""
+    screen, terminal = pty.openpty()
+    environ = {**up.environ, "TERM": "xterm-256color"}
+    with subprocess.Popen([MILPA, *words], stdin=terminal, stdout=terminal, stderr=terminal, env=environ) as process:
+        os.close(terminal)
+        shown = b"".join(iter(lambda: piece(screen), b""))
+    os.close(screen)
+    assert process.returncode == 0, shown
+    return re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", shown.decode())
+
+
+def piece(screen: int) -> bytes:
+    try:
+        return os.read(screen, 65_536)
+    except OSError:  # how Linux says that nobody holds the terminal any more
+        return b""

@@ -1,5 +1,6 @@
 """`milpa demo`: one command, and a person holds an Excel file, a PDF and a chart."""
 
+import re
 import zipfile
 
 import pytest
@@ -22,6 +23,11 @@ def test_the_demo_ends_with_figures_words_and_files_and_leaves_nothing_running()
         assert files[".png"].read_bytes().startswith(b"\x89PNG")
         assert all(str(path) in said for path in out.iterdir())
         assert "optimal" in said
-        assert "•" in said
+        words = " ".join(said.split())  # whatever the width, and so the breaks of lines
+        assert "932 real sales in Sacramento" in words
+        assert "Yield a year 1,672,289 USD" in words
+        assert "• One more USD of budget earns 0.04641, exact between 24,996,226 and 25,003,762." in words
+        assert "• One more per cent of the budget for sector Residential earns 622 USD" in words
+        assert re.search(r"• S384 would enter the plan at a yield above 6\.762 %", words)
         folders = DataDir(folder / "data")
         assert orphans(folders.root, frozenset({str(folders.postgres), str(folders.redis)})) == []

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,29 @@ from pathlib import Path
 import pytest
 
 from milpa import Client
-from tests.support.milpa_up import Up
+from tests.support.milpa_up import MILPA, Up
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
+ACTIVATE = ". .venv/bin/activate\n"
+
+
+def test_the_commands_run_one_after_the_other_beside_a_milpa_up(up: Up, tmp_path: Path) -> None:
+    commands = README.partition(ACTIVATE)[2].partition("```")[0].splitlines()
+    assert len(commands) == 5
+    for command in commands:
+        program, *words = shlex.split(command, comments=True)
+        assert program == "milpa"
+        done = subprocess.run(
+            [MILPA, *words], env=dict(up.environ), cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    assert {path.suffix for path in tmp_path.rglob("*.*")} >= {".csv", ".xlsx", ".pdf"}
+
+
+def test_milpa_is_called_by_its_name_once_the_readme_said_how_it_is_found() -> None:
+    before, _, after = README.partition(ACTIVATE)
+    assert not re.findall(r"^milpa \w+", before, re.MULTILINE)
+    assert ".venv/bin/milpa" not in after
 
 
 def test_the_python_example_runs_beside_a_milpa_up(up: Up, tmp_path: Path) -> None:

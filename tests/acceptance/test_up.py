@@ -45,7 +45,11 @@ def solve(up: Up) -> Job:
 def test_it_says_where_it_is_and_where_the_key_is(up: Up) -> None:
     assert f"address    {up.url}" in up.said
     assert f"admin key  {up.folders.admin_key}" in up.said
-    assert "Ready in" in up.said
+    assert re.search(r"Ready in \d+\.\d s", up.said)
+    done = re.findall(r"✓ (.*?)  +\d+\.\d\d s", up.said)
+    assert done == ["PostgreSQL, Redis", "database", "2 APIs, 2 workers"]
+    (hint,) = re.findall(r"next +\S*milpa (.*)", up.said)
+    assert KIND in up.milpa(*hint.split())
 
 
 def test_secrets_are_the_owners_alone_and_in_no_log(up: Up) -> None:

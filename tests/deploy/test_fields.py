@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.terminal.fields import fields_of, read_settings, read_words
+from deploy.terminal.fields import columns_of, fields_of, read_settings, read_words
 from milpa.errors import UsageError
 
 
 class Thing(msgspec.Struct):
     id: str
+    size: float = 1.0
 
 
 class Problem(msgspec.Struct, kw_only=True):
@@ -76,6 +77,9 @@ def test_settings_take_json() -> None:
         (["--budget"], "--budget needs a value"),
         (["--budgte", "1"], "did you mean --budget"),
         (["--zzz", "1"], "this kind's fields are"),
+        (["-x", "1"], "There is no option -x"),
+        (["--must-include", '["a"'], r"--must-include: .* is no JSON .*; write a,b or '\[\"a\",\"b\"\]'"),
+        (["--months", "[1"], "--months: .* is no JSON"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_name(words: list[str], message: str) -> None:
@@ -86,6 +90,20 @@ def test_what_cannot_be_meant_is_refused_by_name(words: list[str], message: str)
 def test_a_setting_without_a_value_is_refused() -> None:
     with pytest.raises(UsageError, match="NAME=VALUE"):
         read_settings(["budget"], FIELDS)
+
+
+def test_broken_json_of_a_setting_is_refused_by_name() -> None:
+    with pytest.raises(UsageError, match=r"--caps: .* is no JSON .*quoted for the shell"):
+        read_settings(['caps={"office": 2'], FIELDS)
+
+
+def test_a_text_may_begin_with_a_bracket() -> None:
+    assert read_words(["--label", "[draft"], FIELDS)[1] == {"label": "[draft"}
+
+
+def test_the_columns_of_a_table_are_the_fields_of_its_rows() -> None:
+    columns = columns_of(msgspec.json.schema(Problem), "things")
+    assert [(name, column.required) for name, column in columns.items()] == [("id", True), ("size", False)]
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

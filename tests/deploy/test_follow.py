@@ -1,0 +1,51 @@
+"""The live line of a running job: its phase, and what is known of the answer so far."""
+
+import io
+import re
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from rich.console import Console
+
+from deploy.terminal.follow import ProgressLine
+from milpa.jobs import EventType, JobEvent
+
+
+def shown(line: ProgressLine) -> str:
+    """Return the line as a terminal shows it, without its seconds."""
+    console = Console(file=io.StringIO(), width=120)
+    with console.capture() as captured:
+        console.print(str(line), highlight=False, end="")
+    return re.sub(r"\s+[\d.]+ s$", "", captured.get())
+
+
+@pytest.fixture
+def line() -> ProgressLine:
+    return ProgressLine()
+
+
+def take(line: ProgressLine, type_: EventType, **data: Any) -> str:
+    line.take(JobEvent(job_id=uuid4(), seq=1, type=type_, data=data, at=datetime.now(UTC)))
+    return shown(line)
+
+
+def test_a_job_that_waits_is_queued(line: ProgressLine) -> None:
+    assert shown(line) == "queued"
+
+
+def test_the_line_tells_phase_incumbent_bound_and_gap_as_they_come(line: ProgressLine) -> None:
+    assert take(line, EventType.STARTED, attempt=1) == "started"
+    assert take(line, EventType.PHASE, phase="solve") == "solve"
+    assert take(line, EventType.INCUMBENT, objective=9000.0).split() == ["solve", "incumbent", "9,000"]
+    said = take(line, EventType.INCUMBENT, objective=9400.0, bound=9500.0, gap=0.0106)
+    assert said.split() == ["solve", "incumbent", "9,400", "bound", "9,500", "gap", "1.06", "%"]
+    assert take(line, EventType.PHASE, phase="verify").split()[0] == "verify"
+    assert "incumbent 9,400" in shown(line)
+    assert take(line, EventType.FILE, name="a.pdf").split()[0] == "files"
+    assert take(line, EventType.SUCCEEDED).split()[0] == "succeeded"
+
+
+def test_a_figure_that_is_not_known_is_left_out(line: ProgressLine) -> None:
+    assert take(line, EventType.INCUMBENT, objective=1.0, bound=None, gap=None).split() == ["queued", "incumbent", "1"]

@@ -74,7 +74,7 @@ class _Prices:
         if not field.binding and field.stands_alone:
             low, high = (field.activity, None) if field.relax > 0 else (None, field.activity)
             return msgspec.structs.replace(report, shadow_price=0.0, valid_from=low, valid_to=high)
-        price = self._pricer.price(self._sifter.located(field.shift), scale=field.size, relax=field.relax)
+        price = self._pricer.price(self._sifter.located(field.shift), scale=field.size, relax=field.priced_side)
         low, high = price.valid_from(field.limit), price.valid_to(field.limit)
         if field.relax < 0:
             low, high = max(low or 0.0, 0.0), min(1.0 if high is None else high, 1.0)

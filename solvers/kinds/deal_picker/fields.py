@@ -58,8 +58,13 @@ class Limit:
 
     @property
     def size(self) -> float:
-        """Return a typical value of the field."""
-        return max(abs(self.limit), abs(self.step))
+        """Return a typical value of the field, > 0: of a share of a deal, all of it."""
+        return max(abs(self.limit), abs(self.step)) if self.relax > 0 else 1.0
+
+    @property
+    def priced_side(self) -> int:
+        """Return the side on which a price is the derivative: the one that allows more; of a share of 0, the other."""
+        return -self.relax if self.relax < 0 and self.limit == 0 else self.relax
 
 
 def patched(problem: Problem, patch: dict[str, Any]) -> Problem:

@@ -144,10 +144,14 @@ def _what_if(problem: Problem, promising: list[tuple[Field, Price]], cost: float
 def _a_step_looser(field: Field) -> float:
     """Return the field's value after a step that people would talk about: a tenth of an amount, 5 points of a share."""
     if field.path == ("purchase_price",):
-        return round(0.99 * field.limit, 2)
+        return _within_reach(field, round(0.99 * field.limit, 2))
     step = 0.1 * field.limit if field.unit is Unit.MONEY else 0.05
-    stepped = round(field.limit + field.relax * step, 6)
-    return min(stepped, field.loosest) if field.relax > 0 else max(stepped, field.loosest)
+    return _within_reach(field, round(field.limit + field.relax * step, 6))
+
+
+def _within_reach(field: Field, value: float) -> float:
+    """Return a value, or how far the field may relax if that is nearer: rounding makes nothing of a price of a cent."""
+    return min(value, field.loosest) if field.relax > 0 else max(value, field.loosest)
 
 
 def _repair(problem: Problem, field: Field, patience: Patience) -> Repair | None:
@@ -165,7 +169,7 @@ def _repair(problem: Problem, field: Field, patience: Patience) -> Repair | None
             break
         middle = (bad + good) / 2
         bad, good = (bad, middle) if works(middle) else (middle, good)
-    tidy = (round((round(good / step) + steps) * step, 6) for steps in (0, field.relax))
+    tidy = (_within_reach(field, round((round(good / step) + steps) * step, 6)) for steps in (0, field.relax))
     value = next((neat for neat in tidy if works(neat)), good)
     return Repair(
         label=f"{field.title}: {value_in_words(problem, field, value)}",

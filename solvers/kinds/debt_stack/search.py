@@ -1,6 +1,6 @@
 """Find the cheapest funding: the linear program first; switches only where a drawn tranche's conditions are not met."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -93,6 +93,8 @@ def settle(parts: Funding, choices: Choices, limits: SolveLimits) -> Settled | N
     answer = solver.solve()
     if answer.status is not SolveStatus.OPTIMAL:
         return None
+    # Beside the purchase's cost, the solver's tolerance may be cents of a tranche that must not be drawn.
+    answer = replace(answer, x=np.clip(answer.point, model.lower, model.upper))
     return Settled(choices=choices, model=model, solver=solver, answer=answer)
 
 

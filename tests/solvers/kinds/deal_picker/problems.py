@@ -42,7 +42,7 @@ def random_problem(seed: int, *, switches: bool = False, mode: str = "fractional
     rate = bool(generator.random() < 0.5)
     deals = []
     for i in range(n):
-        most = float(generator.choice([1.0, 1.0, 0.5])) if mode == "fractional" else 1.0
+        most = float(generator.choice([1.0, 1.0, 0.5, 0.0])) if mode == "fractional" else 1.0
         least = float(generator.choice([0.0, 0.25, 0.5])) if switches else 0.0
         deals.append(
             Deal(

@@ -14,6 +14,7 @@ from api.limits import making_jobs
 from api.links import JobWithResult, base_url, show_job
 from api.listing import JobPage, JobsQuery, list_page
 from api.operations import Answer, Operation
+from api.payloads import payload_of
 from api.principal import Permission
 from api.problem_details import invalid, not_found
 from api.queries import MAX_WAIT_SECONDS, described, idempotency_key, preferred_wait, read_query
@@ -105,7 +106,7 @@ async def _submit(request: AnyRequest, kind: AnyKind) -> Response[bytes]:
     except TransientError:  # the job is accepted all the same
         return answer_job(request, submitted.job, 202, headers)
     row = row or submitted.job
-    return answer_job(request, row, 200 if row.state.ended else 202, headers, result)
+    return answer_job(request, row, 200 if row.state.ended else 202, headers, payload_of(row, "result", result))
 
 
 async def _read(request: AnyRequest, kind: AnyKind) -> Reading:

@@ -1,4 +1,8 @@
-"""What went into a job and what came out: problem, result, report and log, as they were kept."""
+"""What went into a job and what came out: problem, result, report and log, as they were kept.
+
+A job that was stopped before anything was found has left nothing but its row, which is made a result and a report of:
+wherever it was when it was stopped (waiting, given back, in a solver that had to be killed), it is shown alike.
+"""
 
 from typing import Any
 from uuid import UUID
@@ -14,6 +18,7 @@ from api.problem_details import ProblemError, not_found
 from api.trails import transaction_of
 from milpa.jobs import JobState, Outcome
 from solvers.explain import Explanation
+from solvers.registry import all_kinds
 from solvers.report import Column, Unit
 from storage.rows import JobRow, PayloadName
 
@@ -29,6 +34,8 @@ class JobResult(msgspec.Struct, frozen=True, kw_only=True):
     explanation: Explanation
     stats: dict[str, Any]
 
+
+STOPPED = "The job was stopped before anything was found."
 
 Cell = str | float | int | bool | None
 """A date is text, as RFC 3339 has it."""
@@ -93,8 +100,42 @@ def _refuse_too_early(row: JobRow, name: PayloadName) -> None:
     raise ProblemError(409, "job-not-ended", f"The job is {row.state}; its {name} comes with its end.")
 
 
+def payload_of(row: JobRow, name: PayloadName, kept: bytes | None) -> bytes | None:
+    """Return what there is to show: what was kept, or what the row says of a job stopped before anything was found."""
+    if kept is not None or row.outcome is not Outcome.NO_SOLUTION or row.pruned_at is not None:
+        return kept
+    shown = {"result": _NO_RESULT, "report": _no_report(row)}.get(name)
+    return None if shown is None else msgspec.json.encode(shown)
+
+
+_NO_RESULT = JobResult(
+    outcome=Outcome.NO_SOLUTION,
+    objective=None,
+    bound=None,
+    gap=None,
+    solution=None,
+    explanation=Explanation(sentences=[STOPPED]),
+    stats={},
+)
+
+
+def _no_report(row: JobRow) -> JobReport:
+    kind = all_kinds().get(row.kind)
+    title = kind.title if kind else row.kind
+    return JobReport(
+        title=row.name or title,
+        subtitle=title if row.name else "",
+        currency="",
+        facts=[],
+        sentences=[STOPPED],
+        tables=[],
+        charts=[],
+    )
+
+
 async def _answer(request: AnyRequest, job_id: UUID, name: PayloadName) -> Response[bytes]:
-    _, payload = await _read(request, job_id, name)
+    row, kept = await _read(request, job_id, name)
+    payload = payload_of(row, name, kept)
     if payload is None:
         raise not_found(f"{name}: it was removed when its time was over")
     return answer(payload, headers={"Cache-Control": "private, no-cache"})

@@ -93,7 +93,7 @@ class FileStore:
         if job is not None and job["pruned"]:
             raise UsageError("report_gone", "The job's report was removed after its retention time.")
         if job is None or not job["succeeded"] or not job["has_report"]:
-            raise UsageError("job_without_report", "The job has no report to make files of.")
+            raise UsageError("job_without_report", "The job has found nothing to make files of.")
         row = await self._session.first(_REQUEST, tenant=self._tenant, job=job_id, formats=list(formats))
         if row is None:
             return None

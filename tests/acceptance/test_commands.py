@@ -138,6 +138,20 @@ def test_what_cannot_be_done_has_its_exit_code(up: Up) -> None:
     assert "✗" in up.milpa("watch", "00000000-0000-7000-8000-000000000000", code=2)
 
 
+def test_a_job_stopped_before_anything_was_found_is_watched_to_its_end(up: Up, tmp_path: Path) -> None:
+    up.milpa("queue", "pause", "batch")
+    try:
+        job = json.loads(up.milpa("submit", KIND, "--example", "--priority", "batch", "--json", stderr=False))["id"]
+        up.milpa("stop", job)
+    finally:
+        up.milpa("queue", "resume", "batch")
+    said = up.milpa("watch", job, "--out", str(tmp_path))
+    assert "no solution (stopped)" in said
+    assert "stopped before anything was found" in said
+    answer = json.loads(up.milpa("watch", job, "--json", stderr=False))
+    assert (answer["result"]["outcome"], answer["result"]["solution"]) == ("no_solution", None)
+
+
 def test_nobody_home_is_worth_another_try(up: Up) -> None:
     away = {"MILPA_URL": "http://127.0.0.1:1", "MILPA_API_KEY": up.key}
     said = json.loads(run_milpa("jobs", "--json", code=3, environ=away))

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from itertools import cycle
 from uuid import UUID, uuid4
 
+import asyncpg
 import httpx
 import msgspec
 import pytest
@@ -124,6 +125,14 @@ async def stranger(app: Litestar, database: Database, new_key: NewKey) -> AsyncI
 def driver(database: Database, tenant: UUID) -> JobDriver:
     """Ends the tenant's jobs as a worker would."""
     return JobDriver(database, tenant)
+
+
+@pytest.fixture
+async def owner(stack: Servers) -> AsyncIterator[asyncpg.Connection]:
+    """The database as its owner sees it."""
+    connection = await asyncpg.connect(settings_of(stack).database_owner_url.reveal())
+    yield connection
+    await connection.close()
 
 
 @asynccontextmanager

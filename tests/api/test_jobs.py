@@ -5,10 +5,12 @@ from typing import Any
 import httpx
 import pytest
 
-from milpa.jobs import Outcome, new_id
+from milpa.jobs import JobState, LimitReached, Outcome, new_id
+from storage.rows import Ending
 from storage.transaction import Database
 from tests.api.deals import SUBMIT, body
 from tests.api.jobs import JobDriver
+from tests.api.test_openapi import fits
 
 
 async def submit(http: httpx.AsyncClient, **more: Any) -> dict[str, Any]:
@@ -164,6 +166,40 @@ async def test_stopping_a_queued_job_ends_it_without_a_solution(http: httpx.Asyn
     assert answer.status_code == 202
     ended = answer.json()
     assert (ended["state"], ended["outcome"], ended["limit_reached"]) == ("succeeded", "no_solution", "stopped")
+    answers = {part: await http.get(link) for part, link in ended["links"].items() if part != "events"}
+    assert {part: answer.status_code for part, answer in answers.items()} == dict.fromkeys(answers, 200)
+    fits(answers["result"], "/v1/jobs/{job_id}/result")
+    result = answers["result"].json()
+    assert (result["outcome"], result["objective"], result["solution"]) == ("no_solution", None, None)
+    fits(answers["report"], "/v1/jobs/{job_id}/report")
+    assert answers["report"].json()["sentences"] == ["The job was stopped before anything was found."]
+    assert answers["files"].json()["items"] == []
+    files = await http.post(ended["links"]["files"], json={"formats": ["pdf"]})
+    assert (files.status_code, files.json()["type"]) == (409, "/problems/job-without-report")
+
+
+async def test_a_wait_for_a_job_stopped_with_nothing_has_a_result_that_says_so(http: httpx.AsyncClient) -> None:
+    headers = {"Idempotency-Key": "stopped"}
+    job = (await http.post(SUBMIT, json=body(), headers=headers)).json()
+    await http.post(f"/v1/jobs/{job['id']}/stop")
+    answer = await http.post(SUBMIT, json=body(), headers={**headers, "Prefer": "wait=30"})
+    fits(answer, SUBMIT, "post")
+    assert answer.json()["result"]["outcome"] == "no_solution"
+
+
+async def test_what_a_running_job_left_when_it_was_stopped_with_nothing(
+    http: httpx.AsyncClient, driver: JobDriver
+) -> None:
+    job = await submit(http, name="Stopped")
+    claim = await driver.claim(job["id"])
+    links = (await http.post(f"/v1/jobs/{job['id']}/stop")).json()["links"]
+    assert "result" not in links
+    killed = Ending(state=JobState.SUCCEEDED, outcome=Outcome.NO_SOLUTION, limit_reached=LimitReached.STOPPED)
+    await driver.finish(claim, killed)
+    links = (await http.get(links["self"])).json()["links"]
+    assert (await http.get(links["result"])).json()["outcome"] == "no_solution"
+    report = (await http.get(links["report"])).json()
+    assert (report["title"], report["subtitle"]) == ("Stopped", "Deal picker")
 
 
 async def test_cancelling_a_queued_job_ends_it(http: httpx.AsyncClient) -> None:

@@ -1,3 +1,4 @@
+import asyncpg
 import httpx
 import pytest
 
@@ -36,3 +37,19 @@ async def test_nothing_comes_out_before_the_end(http: httpx.AsyncClient, driver:
     await driver.fail(job["id"])
     answer = await http.get(f"/v1/jobs/{job['id']}/{part}")
     assert answer.status_code == (200 if part == "log" else 409)
+
+
+async def test_what_was_kept_for_its_time_is_said_to_be_removed(
+    http: httpx.AsyncClient, driver: JobDriver, owner: asyncpg.Connection
+) -> None:
+    solved, stopped = [(await http.post(SUBMIT, json=body())).json() for _ in range(2)]
+    await driver.succeed(solved["id"])
+    await http.post(f"/v1/jobs/{stopped['id']}/stop")
+    ids = [solved["id"], stopped["id"]]
+    await owner.execute("UPDATE jobs SET finished_at = now() - interval '60 days' WHERE id = ANY ($1)", ids)
+    async with driver.database.fleet() as fleet:
+        await fleet.jobs.prune(30)
+    for job in ids:
+        for part in ("problem", "result", "report"):
+            answer = await http.get(f"/v1/jobs/{job}/{part}")
+            assert (answer.status_code, "it was removed" in answer.json()["detail"]) == (404, True)

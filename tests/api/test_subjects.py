@@ -1,7 +1,7 @@
 """Erasing one person: nothing in any table, payload or object names them, and everyone else is as before."""
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
@@ -85,13 +85,6 @@ async def done(database: Database, tenant: UUID, driver: JobDriver, stack: Serve
     )
     await driver.finish(claim, ending)
     return await driver.row(job.id)
-
-
-@pytest.fixture
-async def owner(stack: Servers) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(settings_of(stack).database_owner_url.reveal())
-    yield connection
-    await connection.close()
 
 
 Look = Callable[[], Awaitable[str]]

@@ -169,7 +169,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_rotation_hours: float = 24.0
     """How long an old secret signs beside the new one."""
     webhook_slots: int = 200
-    """Deliveries under way at once in one worker process."""
+    """Deliveries under way at once in one worker process. One tenant may have half as many in the whole fleet."""
     webhook_slots_each: int = 4
     """Of them, how many to one address."""
     webhook_ports: tuple[int, ...] = (80, 443, 8080, 8443)

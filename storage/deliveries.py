@@ -22,15 +22,20 @@ WITH RECURSIVE target (tenant_id, name) AS (  -- one step of the index for each,
         ORDER BY delivery.tenant_id, delivery.target LIMIT 1
     ) AS next
 ),
-room AS MATERIALIZED (  -- how many more each may have under way
-    SELECT target.tenant_id, target.name, greatest(0, :each - (
+held AS MATERIALIZED (  -- how many each has under way
+    SELECT target.tenant_id, target.name, (
         SELECT count(*) FROM webhook_deliveries AS delivery
         WHERE delivery.tenant_id = target.tenant_id AND delivery.target = target.name AND delivery.lease_until > now()
-    )) AS free
+    ) AS count
     FROM target
 ),
+room AS (  -- how many more each may have under way, and how many its tenant
+    SELECT tenant_id, name, greatest(0, :each - count) AS free,
+        :share - sum(count) OVER (PARTITION BY tenant_id) AS tenant_free
+    FROM held
+),
 due AS (
-    SELECT room.tenant_id, first.id, first.next_at,
+    SELECT room.tenant_id, room.tenant_free, first.id, first.next_at,
         row_number() OVER (PARTITION BY room.tenant_id, room.name ORDER BY first.next_at) AS turn
     FROM room CROSS JOIN LATERAL (
         SELECT delivery.id, delivery.next_at FROM webhook_deliveries AS delivery
@@ -39,8 +44,11 @@ due AS (
         ORDER BY delivery.next_at LIMIT room.free
     ) AS first
 ),
+ranked AS (
+    SELECT *, row_number() OVER (PARTITION BY tenant_id ORDER BY turn, next_at) AS place FROM due
+),
 chosen AS (  -- everybody's first before anybody's second
-    SELECT tenant_id, id FROM due ORDER BY turn, next_at LIMIT :limit
+    SELECT tenant_id, id FROM ranked WHERE place <= tenant_free ORDER BY turn, next_at LIMIT :limit
 ),
 free AS (
     SELECT delivery.tenant_id, delivery.id
@@ -119,13 +127,13 @@ class DueDeliveries:
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    async def take(self, limit: int, *, each: int, lease_seconds: float) -> list[DeliveryRef]:
+    async def take(self, limit: int, *, each: int, share: int, lease_seconds: float) -> list[DeliveryRef]:
         """Take what is due for one attempt each, for as long as the lease; then it is due again.
 
-        Everybody's first comes before anybody's second, and no address has more than `each` under way, so that one
-        that hangs holds up nobody else.
+        Everybody's first comes before anybody's second. No address has more than `each` under way, so that one that
+        hangs holds up no other, and no tenant more than `share`, so that many that hang hold up nobody else's.
         """
-        rows = await self._session.all(_TAKE, limit=limit, each=each, lease=float(lease_seconds))
+        rows = await self._session.all(_TAKE, limit=limit, each=each, share=share, lease=float(lease_seconds))
         return [read(row, DeliveryRef) for row in rows]
 
     async def release(self, held: Sequence[DeliveryRef]) -> None:

@@ -66,7 +66,7 @@ class Sender:
         self._tls.load_default_certs(ssl.Purpose.SERVER_AUTH)
 
     async def send(self, parcel: Parcel) -> Attempted:
-        """Post the parcel and judge the answer."""
+        """Post the parcel and judge the answer. TransientError: we were too busy to look up where it goes."""
         answer, started = Answer(), time.monotonic()
         error = await self._post(parcel, answer)
         delivered = answer.status is not None and _OK <= answer.status < _REDIRECT
@@ -149,7 +149,7 @@ class Deliverer:
     def __init__(self, settings: Settings, database: Database, lookup: Lookup | None = None) -> None:
         self._settings = settings
         self._database = database
-        self._sender = Sender(settings, lookup or SystemLookup())
+        self._sender = Sender(settings, lookup or SystemLookup(max(1, settings.webhook_slots)))
         self._due = asyncio.Event()
         self._under_way: dict[DeliveryRef, asyncio.Task[None]] = {}
         self._writers = asyncio.Semaphore(_WRITERS)
@@ -178,9 +178,10 @@ class Deliverer:
         if free <= 0:
             return
         lease = settings.webhook_timeout_seconds + settings.lease_seconds
+        each, share = settings.webhook_slots_each, max(1, settings.webhook_slots // 2)
         try:
             async with self._database.fleet() as fleet:
-                taken = await fleet.deliveries.take(free, each=settings.webhook_slots_each, lease_seconds=lease)
+                taken = await fleet.deliveries.take(free, each=each, share=share, lease_seconds=lease)
         except TransientError as error:
             log.warning("deliveries_unanswered", code=error.code)
             return

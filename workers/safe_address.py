@@ -14,13 +14,11 @@ from typing import Any
 import httpcore
 from httpcore import AsyncNetworkStream
 
+from milpa.errors import TransientError
 from milpa.web_addresses import is_public
 
 Address = IPv4Address | IPv6Address
-Lookup = Callable[[str, int], Awaitable[Sequence[Address]]]
-
-_LOOKUP_THREADS = 32
-"""Lookups under way at once: they block, and must not take the threads that others need."""
+Lookup = Callable[[str], Awaitable[Sequence[Address]]]
 
 
 class RefusedAddressError(Exception):
@@ -28,20 +26,36 @@ class RefusedAddressError(Exception):
 
 
 class SystemLookup:
-    """Looks names up as the system does, in threads of its own."""
+    """Looks names up as the system does, each in a thread: whoever waits may give up, and the thread can't.
 
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="lookup")
+    So those who ask for one name share its lookup, and a name that hangs holds one thread, however often it is asked
+    for. most: threads; they take nobody else's.
+    """
 
-    async def __call__(self, host: str, port: int) -> Sequence[Address]:
-        """Return the addresses of a host, the preferred one first; every spelling of an IP address is one too."""
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._threads, _look_up, host, port)
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._threads = ThreadPoolExecutor(most, thread_name_prefix="lookup")
+        self._under_way: dict[str, asyncio.Future[Sequence[tuple[Any, ...]]]] = {}
+
+    async def __call__(self, host: str) -> Sequence[Address]:
+        """Return the addresses of a host, the preferred one first; every spelling of an IP address is one too.
+
+        TransientError (`lookups_busy`): all threads are taken, and nobody was asked.
+        """
+        found = await asyncio.shield(self._under_way.get(host) or self._begin(host))
         return list(dict.fromkeys(ip_address(str(where[0]).partition("%")[0]) for *_, where in found))
 
+    def _begin(self, host: str) -> asyncio.Future[Sequence[tuple[Any, ...]]]:
+        if len(self._under_way) >= self._most:
+            raise TransientError("lookups_busy", "Too many names are being looked up; try again shortly.")
+        lookup = asyncio.get_running_loop().run_in_executor(self._threads, _look_up, host)
+        self._under_way[host] = lookup
+        lookup.add_done_callback(lambda _: self._under_way.pop(host))
+        return lookup
 
-def _look_up(host: str, port: int) -> Sequence[tuple[Any, ...]]:
-    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+def _look_up(host: str) -> Sequence[tuple[Any, ...]]:
+    return socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
 
 
 class SafeBackend(httpcore.AsyncNetworkBackend):
@@ -68,7 +82,7 @@ class SafeBackend(httpcore.AsyncNetworkBackend):
     ) -> AsyncNetworkStream:
         """Look the host up, and connect to the first address that is allowed and answers."""
         try:
-            found = await self._lookup(host, port)
+            found = await self._lookup(host)
         except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError("The host's name leads nowhere.") from error
         allowed = [address for address in found if self._private_targets or is_public(address)]

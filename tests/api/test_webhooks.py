@@ -27,7 +27,7 @@ async def made(http: httpx.AsyncClient, **more: Any) -> dict[str, Any]:
 async def attempt(driver: JobDriver, attempted: Attempted) -> None:
     """Try all that is due for the tenant, as a worker would."""
     async with driver.database.fleet() as fleet:
-        taken = await fleet.deliveries.take(1000, each=1000, lease_seconds=60)
+        taken = await fleet.deliveries.take(1000, each=1000, share=1000, lease_seconds=60)
     for ref in taken:
         if ref.tenant_id == driver.tenant:
             await record(driver.database, ref, attempted)

@@ -330,7 +330,7 @@ async def fill(database: Database, tenant: UUID) -> None:
         await tx.webhooks.create(NewEndpoint(url="https://example.org/"))
     job = await succeeded(database, tenant, files=["xlsx"])
     async with database.fleet() as fleet:
-        refs = await fleet.deliveries.take(1, each=1, lease_seconds=30)
+        refs = await fleet.deliveries.take(1, each=1, share=1, lease_seconds=30)
     for ref in refs:
         async with database.transaction(ref.tenant_id) as tx:
             await tx.deliveries.record(ref, Attempted(delivered=True, seconds=0.1, status=200))

@@ -126,7 +126,7 @@ async def test_a_delivery_waits_for_good_reason_while_its_address_hangs_or_no_wo
     assert (await check_ledger(database)).broken == {"deliveries_stuck": 1}
     await succeeded(database, tenant, webhook_url=HOOK)
     async with database.fleet() as fleet:
-        (_,) = await fleet.deliveries.take(1, each=1, lease_seconds=60.0)
+        (_,) = await fleet.deliveries.take(1, each=1, share=1, lease_seconds=60.0)
     await owner.execute("UPDATE webhook_deliveries SET next_at = now() - interval '1 hour' WHERE lease_until IS NULL")
     assert (await check_ledger(database)).ok, "the address has an attempt under way"
 
@@ -136,7 +136,7 @@ async def test_what_was_given_up_by_the_rules_is_in_order(
 ) -> None:
     await everyone_told(database, tenant, owner)
     async with database.fleet() as fleet:
-        taken = await fleet.deliveries.take(100, each=100, lease_seconds=60.0)
+        taken = await fleet.deliveries.take(100, each=100, share=100, lease_seconds=60.0)
     for ref in taken[:2]:
         async with database.transaction(tenant) as tx:
             await tx.deliveries.record(ref, Attempted(delivered=False, seconds=0.1, status=500))

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import importlib
+from collections import Counter
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -50,9 +51,11 @@ async def told(database: Database, tenant: UUID, **which: Any) -> list[str]:
     return sorted(delivery.type for delivery in await deliveries(database, tenant, **which))
 
 
-async def take(database: Database, limit: int = 1000, each: int = 1000, lease: float = 60.0) -> list[DeliveryRef]:
+async def take(
+    database: Database, limit: int = 1000, each: int = 1000, share: int = 1000, lease: float = 60.0
+) -> list[DeliveryRef]:
     async with database.fleet() as fleet:
-        return await fleet.deliveries.take(limit, each=each, lease_seconds=lease)
+        return await fleet.deliveries.take(limit, each=each, share=share, lease_seconds=lease)
 
 
 async def opened(database: Database, ref: DeliveryRef) -> Parcel | None:
@@ -395,6 +398,25 @@ async def test_no_address_has_more_under_way_than_its_share(database: Database, 
     assert await take(database, each=2) == []
     await record(database, taken[0], OK)
     assert len(await take(database, each=2)) == 1
+
+
+async def test_no_tenant_has_more_under_way_than_its_share_however_many_its_addresses(
+    database: Database, tenant: UUID
+) -> None:
+    other = await add_tenant(database)
+    for _ in range(4):
+        await endpoint(database, tenant)
+    await endpoint(database, other)
+    for one in (tenant, tenant, other, other):
+        await succeeded(database, one)
+    first = await take(database, share=3)
+    assert sorted(Counter(ref.tenant_id for ref in first).items()) == sorted([(tenant, 3), (other, 2)])
+    rows = [await delivery(database, ref) for ref in first if ref.tenant_id == tenant]
+    assert len({row.endpoint_id for row in rows}) == 3, "none has its second before another has its first"
+    assert await take(database, share=3) == []
+    await record(database, next(ref for ref in first if ref.tenant_id == tenant), OK)
+    assert [ref.tenant_id for ref in await take(database, share=3)] == [tenant]
+    assert len(await take(database, share=8)) == 4
 
 
 async def test_everybodys_first_comes_before_anybodys_second(database: Database, tenant: UUID) -> None:

@@ -356,7 +356,7 @@ def test_whatever_retry_after_says_the_wait_is_between_nothing_and_a_day(text: s
 
 
 def test_the_pauses_are_those_promised_with_jitter_that_never_comes_early() -> None:
-    sender = Sender(DEFAULTS, SystemLookup())
+    sender = Sender(DEFAULTS, SystemLookup(1))
     promised = [5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400]
     for failures, pause in enumerate(promised):
         drawn = {sender._pause(failed(failures)) or 0 for _ in range(50)}
@@ -457,7 +457,7 @@ async def test_what_a_killed_worker_held_is_delivered_by_another(base: Database,
     await endpoint(base, tenant, sink.url("hook"))
     await succeeded(base, tenant)
     async with base.fleet() as fleet:
-        held = await fleet.deliveries.take(1000, each=1000, lease_seconds=0.2)
+        held = await fleet.deliveries.take(1000, each=1000, share=1000, lease_seconds=0.2)
     assert held
     async with delivering(base):
         (made,) = await all_end(base, tenant)

@@ -124,14 +124,14 @@ class Names:
 
     def __init__(self, names: dict[str, list[str]]) -> None:
         self._names = names
-        self._system = SystemLookup()
+        self._system = SystemLookup(10)
         self.asked: list[str] = []
 
-    async def __call__(self, host: str, port: int) -> Sequence[Address]:
+    async def __call__(self, host: str) -> Sequence[Address]:
         self.asked.append(host)
         if host in self._names:
             return [ip_address(text) for text in self._names[host]]
-        return await self._system(host, port)
+        return await self._system(host)
 
 
 @pytest.fixture
@@ -234,7 +234,7 @@ def test_what_is_a_public_address_is_taken(url: str) -> None:
 
 async def test_a_name_that_leads_elsewhere_the_second_time_is_dialled_as_it_was_checked(sink: Sink) -> None:
     class Rebinding(Names):
-        async def __call__(self, host: str, _port: int) -> Sequence[Address]:
+        async def __call__(self, host: str) -> Sequence[Address]:
             self.asked.append(host)
             return [ip_address("93.184.215.14" if len(self.asked) == 1 else "127.0.0.1")]
 
@@ -274,7 +274,7 @@ async def test_a_name_that_leads_nowhere_is_a_failure() -> None:
 
 
 async def test_a_lookup_that_hangs_is_a_failure_after_its_time(sink: Sink) -> None:
-    async def hanging(_host: str, _port: int) -> Sequence[Address]:
+    async def hanging(_host: str) -> Sequence[Address]:
         await sink.released.wait()
         return []
 

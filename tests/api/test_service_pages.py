@@ -1,6 +1,4 @@
 import re
-import subprocess
-import sys
 
 import httpx
 import msgspec
@@ -69,16 +67,6 @@ async def test_other_origins_are_shut_out_unless_set(http: httpx.AsyncClient, st
         assert allowed.headers["access-control-allow-origin"] == "https://elsewhere.example"
         refused = await open_http.options("/v1/jobs", headers={**asking, "Origin": "https://evil.example"})
         assert "access-control-allow-origin" not in refused.headers
-
-
-def test_the_api_loads_no_solver_and_no_renderer() -> None:
-    heavy = ("ortools", "highspy", "scipy", "polars", "xlsxwriter", "reportlab", "altair", "vl_convert", "numpy")
-    code = (
-        "import sys; from api.main import create_app; from milpa.settings import Settings; "
-        f"create_app(Settings()); print([name for name in {heavy} if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 def test_creating_the_app_asks_for_no_server() -> None:

@@ -37,6 +37,10 @@ SET state = 'ready', object_key = :object_key, size = :size, sha256 = :sha256, s
     finished_at = now(), expires_at = now() + make_interval(secs => :keep)
 WHERE id = :export AND attempt = :attempt AND state = 'running'
 """)
+_RELEASE = text("""
+UPDATE exports SET state = 'pending', attempt = attempt - 1, lease_until = NULL
+WHERE id = :export AND attempt = :attempt AND state = 'running'
+""")
 _RECALL = text("""
 WITH old AS (SELECT id, object_key FROM exports WHERE state <> 'expired' FOR UPDATE)
 UPDATE exports
@@ -142,6 +146,13 @@ class ExportStore:
         if done:
             await AuditLog(self._session, self._tenant).system("exporter", "make_export", [str(ref.export_id)])
         return done > 0
+
+    async def release(self, ref: ExportRef) -> bool:
+        """Give the export back, because this worker shuts down; counts nothing. False: it was recalled or taken over.
+
+        The number of the attempt is given back too: whoever calls this does no more under it.
+        """
+        return await self._session.run(_RELEASE, export=ref.export_id, attempt=ref.attempt) > 0
 
     async def recall(self) -> Sequence[str]:
         """End all exports, because someone in them was erased; returns the keys of objects to delete afterwards."""

@@ -1,11 +1,12 @@
 """Exports asked for become zips in the object store, one at a time in each worker, while everything else goes on."""
 
+import asyncio
 from importlib import import_module
 from types import MappingProxyType
 
 import structlog
 
-from milpa.repeating import repeat
+from milpa.repeating import patiently, repeat
 from milpa.settings import Settings
 from solvers.registry import AnyKind, find_kinds
 from storage.export_rows import ExportRef, NewExportFile
@@ -27,7 +28,7 @@ class Exporter:
         self._package = kinds
 
     async def run(self) -> None:
-        """Look for ever. What does not answer now is tried again next time."""
+        """Look for ever. What does not answer now is tried again next time. Cancelled, it gives back what it makes."""
         await repeat(self._settings.sweep_seconds, self._make_all)
 
     async def _make_all(self) -> None:
@@ -44,7 +45,14 @@ class Exporter:
             await self._make(ref)
         except RecalledError:
             log.info("export_recalled", export=str(ref.export_id))
+        except asyncio.CancelledError:
+            await patiently(self._give_back, ref)
+            raise
         return True
+
+    async def _give_back(self, ref: ExportRef) -> None:
+        async with self._database.transaction(ref.tenant_id) as tenant:
+            await tenant.exports.release(ref)
 
     async def _make(self, ref: ExportRef) -> None:
         async with self._database.transaction(ref.tenant_id) as tenant:

@@ -31,7 +31,7 @@ async def make_files(ctx: dict[str, Any], tenant: str, job: str, dispatch_no: in
     except TransientError as error:
         log.warning("files_unanswered", code=error.code)
     except Exception:
-        log.exception("files_broke")  # the request is rung again when its time is over
+        log.exception("files_unclaimed")  # the request is rung again when its time is over
 
 
 async def _make_or_give_back(context: WorkerContext, tenant_id: UUID, request: FileRequest) -> None:
@@ -51,21 +51,24 @@ async def _make_or_give_back(context: WorkerContext, tenant_id: UUID, request: F
 
 
 async def _render_and_upload(context: WorkerContext, tenant_id: UUID, request: FileRequest) -> bool:
-    """Make the files and close the request. False: it could not be done, this time."""
-    task = await _task(context, tenant_id, request)
-    if task is None:
-        return False
+    """Make the files and close the request. False: it could not be done, this time, whatever broke."""
     try:
+        task = await _task(context, tenant_id, request)
+        if task is None:
+            return False
         ended = await context.pool.compute(task, Priority.INTERACTIVE, on_progress=lambda _: None, stop=asyncio.Event())
         if not isinstance(ended.answer, Rendered):
             log.warning("files_failed", answer=type(ended.answer).__name__)
             return False
         files = await upload(context.objects, tenant_id, request.job_id, f"later-{new_id()}", ended.answer.files)
+        async with context.database.transaction(tenant_id) as transaction:
+            await transaction.files.finish(request, files)
     except MilpaError as error:
         log.warning("files_failed", code=error.code)
         return False
-    async with context.database.transaction(tenant_id) as transaction:
-        await transaction.files.finish(request, files)
+    except Exception:
+        log.exception("files_broke")
+        return False
     return True
 
 

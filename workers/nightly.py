@@ -34,7 +34,7 @@ class Nightly:
     async def start_due(self) -> None:
         """Do all that is due, one due time of each schedule after the other.
 
-        A schedule that can't be run holds no other up. TransientError: PostgreSQL is away.
+        A schedule that can't be run, or not in time, holds no other up. TransientError: PostgreSQL is away.
         """
         stuck: set[UUID] = set()
         while due := await self._due(stuck):
@@ -48,11 +48,12 @@ class Nightly:
         try:
             async with self._database.transaction(schedule.tenant_id) as tenant:
                 return await tenant.schedules.run_due(schedule.id)
-        except TransientError:
-            raise
+        except TransientError as error:
+            await self._database.ping()  # away for all, or for what this one asks?
+            log.warning("schedule_unanswered", schedule=str(schedule.id), code=error.code)
         except Exception:
             log.exception("schedule_broke", schedule=str(schedule.id))
-            return False
+        return False
 
     async def _prune(self) -> None:
         if time.monotonic() - self._pruned_at >= PRUNE_SECONDS:

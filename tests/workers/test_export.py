@@ -1,5 +1,6 @@
 """Exports: everything of a tenant as a zip, or what is about one person, and nothing of anyone else."""
 
+import asyncio
 import io
 import json
 import zipfile
@@ -23,7 +24,7 @@ from tests.workers.conftest import Desk
 from tests.workers.kinds.roster import KIND
 from tests.workers.kinds.roster.problem import Roster, Student
 from workers.export import Exporter
-from workers.export_contents import RecalledError
+from workers.export_contents import Packer, RecalledError
 from workers.sweep import Sweeper
 from workers.zip_stream import ZipStream
 
@@ -183,6 +184,42 @@ async def test_an_export_broken_off_is_made_by_the_next_and_given_up_at_last(
     given_up = await now(desk, row)
     assert (given_up.state, given_up.reason) == (ExportState.FAILED, "given_up")
     assert await owner.fetchval("SELECT subject FROM exports WHERE id = $1", row.id) is None
+
+
+async def test_an_export_under_way_when_a_worker_drains_is_given_back_uncounted_however_often(
+    desk: Desk, exporter: Exporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packing = asyncio.Event()
+
+    async def pack_for_ever(*_: object) -> None:
+        packing.set()
+        await asyncio.Event().wait()
+
+    row = await ask(desk)
+    with monkeypatch.context() as patched:
+        patched.setattr(Packer, "pack", pack_for_ever)
+        for _ in range(desk.context.settings.max_errors + 1):
+            packing.clear()
+            running = asyncio.create_task(exporter.run())
+            await packing.wait()
+            running.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await running
+            given_back = await now(desk, row)
+            assert (given_back.state, given_back.attempt) == (ExportState.PENDING, 0)
+    assert await exporter.make_next()
+    assert (await now(desk, row)).state is ExportState.READY
+
+
+async def test_an_export_recalled_before_it_was_given_back_stays_recalled(desk: Desk) -> None:
+    row = await ask(desk)
+    async with desk.context.database.fleet() as fleet:
+        ref = await fleet.exports.take(3)
+    assert ref is not None
+    async with desk.context.database.transaction(desk.tenant) as tx:
+        await tx.exports.recall()
+        assert not await tx.exports.release(ref)
+    assert (await now(desk, row)).state is ExportState.EXPIRED
 
 
 async def test_an_export_given_up_before_forgets_its_person_when_someone_is_erased(

@@ -2,11 +2,13 @@
 
 import asyncio
 
+import asyncpg
 import pytest
 from arq.connections import ArqRedis
 
 from milpa.errors import FatalError
 from milpa.jobs import FileFormat, Priority
+from storage.jobs import JobStore
 from storage.rows import FileRequest, FileRow, JobRow
 from tests.workers.conftest import Desk
 from workers.child_process import Ended
@@ -70,6 +72,44 @@ async def test_files_that_cannot_be_made_are_tried_three_times(desk: Desk, monke
         request = await still_asked(desk, job)
     assert request is None
     assert await files(desk, job) == {}
+
+
+@pytest.mark.parametrize(
+    "breaking",
+    [
+        "UPDATE payloads SET data = data || 'x' WHERE job_id = $1 AND name = 'result'",
+        "UPDATE payloads SET data = 'unknown' WHERE job_id = $1 AND name = 'result'",
+    ],
+    ids=["seal_broken", "seal_key_unknown"],
+)
+async def test_files_of_a_payload_that_opens_no_more_are_tried_three_times(
+    desk: Desk, owner: asyncpg.Connection, breaking: str
+) -> None:
+    job = await desk.run(await desk.submit("answer"))
+    request: FileRequest | None = await ask(desk, job, FileFormat.CSV)
+    await owner.execute(breaking, job.id)
+    for _ in range(desk.context.settings.max_errors):
+        assert request is not None
+        await answer(desk, request)
+        request = await still_asked(desk, job)
+    assert request is None
+
+
+async def test_files_that_an_error_of_no_kind_we_know_stops_are_tried_three_times(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> bytes:
+        raise LookupError("what nobody has thought of")
+
+    job = await desk.run(await desk.submit("answer"))
+    request: FileRequest | None = await ask(desk, job, FileFormat.CSV)
+    with monkeypatch.context() as patched:
+        patched.setattr(JobStore, "payload", fail)
+        for _ in range(desk.context.settings.max_errors):
+            assert request is not None
+            await answer(desk, request)
+            request = await still_asked(desk, job)
+    assert request is None
 
 
 async def test_a_worker_that_drains_gives_the_request_back_uncounted(

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from uuid import UUID
 
+import asyncpg
 import msgspec
 import pytest
 from arq.connections import ArqRedis
@@ -15,7 +16,9 @@ from milpa.jobs import JobOptions, JobState, Priority
 from milpa.settings import Settings
 from storage.rows import JobFilter, JobRow, NewJob
 from storage.schedule_rows import NewSchedule, RunRow, RunState, ScheduleRow
+from storage.schedules import ScheduleStore
 from storage.transaction import Database
+from tests.storage.steps import add_tenant
 from tests.workers.conftest import Desk
 from workers.nightly import Nightly
 from workers.ring_worker import RingWorker
@@ -106,6 +109,40 @@ async def test_schedules_that_are_broken_hold_no_other_up_however_many_they_are(
     async with asyncio.timeout(60):
         await nightly.start_due()
     assert len(await runs(desk, sound)) == 1
+
+
+async def test_a_schedule_whose_own_statement_times_out_holds_no_other_up(
+    desk: Desk, nightly: Nightly, owner: asyncpg.Connection
+) -> None:
+    stuck = await due_schedule(desk, ago="2 minutes")
+    other = Desk(desk.context, await add_tenant(desk.context.database))
+    sound = await due_schedule(other)
+    async with owner.transaction():
+        await owner.execute("SELECT FROM tenants WHERE id = $1 FOR UPDATE", desk.tenant)  # its batch waits for this
+        await nightly.start_due()
+    assert await runs(desk, stuck) == []
+    assert len(await runs(other, sound)) == 1
+    await nightly.start_due()
+    assert len(await runs(desk, stuck)) == 1
+
+
+async def test_no_schedule_is_tried_after_one_that_found_postgresql_away(
+    desk: Desk, nightly: Nightly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        await due_schedule(desk)
+    tried = 0
+
+    async def away(*_: object) -> bool:
+        nonlocal tried
+        tried += 1
+        raise TransientError("database_unavailable", "")
+
+    monkeypatch.setattr(ScheduleStore, "run_due", away)
+    monkeypatch.setattr(desk.context.database, "ping", away)
+    with pytest.raises(TransientError):
+        await nightly.start_due()
+    assert tried == 2, "one schedule, one ping"
 
 
 async def test_a_scheduler_outlives_a_database_that_is_away(

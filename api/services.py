@@ -20,7 +20,7 @@ from storage.dispatch import Dispatcher
 from storage.limiter import Limiter
 from storage.objects import ObjectStore
 from storage.queue import Queue
-from storage.redis_client import redis_of
+from storage.redis_client import redis_client
 from storage.transaction import Database
 
 
@@ -47,7 +47,7 @@ async def run_services(app: Litestar) -> AsyncIterator[None]:
     """Open every part, hand them to the routes, close them in reverse."""
     settings: Settings = app.state.settings
     async with AsyncExitStack() as stack:
-        redis = redis_of(settings, Redis)
+        redis = redis_client(settings, Redis)
         stack.push_async_callback(redis.aclose)
         database = await Database.connect(settings, redis)
         stack.push_async_callback(database.close)

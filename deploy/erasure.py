@@ -17,7 +17,7 @@ from milpa.settings import Settings
 from storage.objects import ObjectStore
 from storage.outage import told_apart
 from storage.queue import Queue
-from storage.redis_client import redis_of
+from storage.redis_client import redis_client
 from storage.rows import JobFilter
 from storage.transaction import Database
 
@@ -46,7 +46,7 @@ async def erase_tenant(settings: Settings, name_or_id: str, tell: Tell) -> Erase
     UsageError (`no_such_tenant`): there is nothing of that name or id. (`not_the_owner`): the owner's login is needed.
     """
     objects = ObjectStore(settings)
-    redis = redis_of(settings, Redis)
+    redis = redis_client(settings, Redis)
     try:
         async with opened(settings) as database:
             id_, name = await _find(database, name_or_id)

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from milpa.errors import TransientError
 from milpa.jobs import Priority
 from milpa.settings import Settings
-from storage.redis_client import redis_of
+from storage.redis_client import redis_client
 from storage.rows import QueueRow, Task
 from storage.transaction import Database, FleetTransaction
 
@@ -81,7 +81,7 @@ async def _take_back(database: Database, queues: Queues) -> Sequence[QueueRow]:
 @asynccontextmanager
 async def _database(settings: Settings) -> AsyncIterator[Database]:
     """Open the database, with Redis for the hint that wakes dispatchers."""
-    redis = redis_of(settings, Redis)
+    redis = redis_client(settings, Redis)
     try:
         database = await Database.connect(settings, redis)
         try:

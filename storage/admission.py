@@ -93,7 +93,9 @@ rung_for_files AS (  -- files made later are few, and quickly made: the oldest r
     )
     RETURNING tenant_id, job_id, dispatch_no
 )
-SELECT tenant_id, job_id, dispatch_no, priority, task FROM (
+SELECT tenant_id, job_id, dispatch_no, priority, task,
+    1000 * CAST(extract(epoch FROM statement_timestamp()) AS float8) AS at
+FROM (
     SELECT tenant_id, job_id, dispatch_no, priority, 'run_job' AS task, turn, run_at FROM rung
     UNION ALL
     SELECT tenant_id, job_id, dispatch_no, 'interactive', 'make_files', NULL, NULL FROM rung_for_files

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+import structlog
 from sqlalchemy import text
 
+from milpa.errors import FatalError
 from milpa.jobs import EventType, JobError, JobProgress, JobState
 from storage.give_back import give_back
 from storage.job_reader import JobReader
@@ -78,6 +80,8 @@ WITH job AS (
 SELECT last_seq FROM job
 """)
 
+log = structlog.get_logger()
+
 _CANCELLED = Ending(state=JobState.CANCELLED)
 
 
@@ -93,14 +97,23 @@ class Attempts(JobReader):
             return None
         job = read_job(row)
         self._session.outbox.event(self._tenant, job_id, job.last_seq)
-        opened = self._session.seal.open_async
-        warm = row["warm"] and await opened(row["warm"], payload_context(self._tenant, row["parent_id"], "result"))
+        input_, unreadable = await self._opened(row["input"], job_id, "input")
+        warm_start, _ = await self._opened(row["warm"], row["parent_id"], "result") if row["warm"] else (None, None)
         return Claim(
             ref=ClaimRef(self._tenant, job_id, job.attempt),
             job=job,
-            input=await opened(row["input"], payload_context(self._tenant, job_id, "input")),
-            warm_start=warm,
+            input=input_ or b"",
+            warm_start=warm_start,
+            unreadable=unreadable,
         )
+
+    async def _opened(self, sealed: bytes, job_id: UUID, name: PayloadName) -> tuple[bytes | None, JobError | None]:
+        """Return a payload, or why it can't be opened: an error here would undo the claim, and the next one."""
+        try:
+            return await self._session.seal.open_async(sealed, payload_context(self._tenant, job_id, name)), None
+        except FatalError as error:
+            log.error("payload_unreadable", payload=name, code=error.code)  # noqa: TRY400  it is told with the job
+            return None, JobError(error.code, error.message)
 
     async def heartbeat(
         self,

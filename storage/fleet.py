@@ -11,11 +11,12 @@ from storage.rows import ClaimRef, JobRow, Pruned, QueueRow, Ring, Task
 from storage.session import Session, read
 
 _RUNG = text("""
-SELECT tenant_id, id AS job_id, dispatch_no, priority, 'run_job' AS task
+SELECT tenant_id, id AS job_id, dispatch_no, priority, 'run_job' AS task,
+    1000 * CAST(extract(epoch FROM rung_at) AS float8) AS at
 FROM jobs
 WHERE rung_at < now() - make_interval(secs => :age) AND state = 'queued'
 UNION ALL
-SELECT tenant_id, job_id, dispatch_no, 'interactive', 'make_files'
+SELECT tenant_id, job_id, dispatch_no, 'interactive', 'make_files', 1000 * CAST(extract(epoch FROM rung_at) AS float8)
 FROM file_requests
 WHERE rung_at < now() - make_interval(secs => :age) AND coalesce(lease_until <= now(), true)
 """)

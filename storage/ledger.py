@@ -18,6 +18,9 @@ _BITE = 1000
 _SECONDS = 3600.0
 """How long one of the two questions may take, however large the installation."""
 
+_MOST_RINGS = 4
+"""So many numbers may have been rung since the last claim, or the first: what Redis loses is rung again."""
+
 _CHECK = text("""
 WITH log AS (
     SELECT tenant_id, job_id, count(*) AS events, min(seq) AS first_seq, max(seq) AS newest_seq,
@@ -47,7 +50,9 @@ WITH log AS (
         CASE state
             WHEN 'running' THEN lease_until < now() - 2 * make_interval(secs => :lease)
             WHEN 'scheduled' THEN run_at < now() - 3 * make_interval(secs => :lease)
-            WHEN 'queued' THEN greatest(run_at, rung_at) < now() - 3 * make_interval(secs => :lease)
+            WHEN 'queued' THEN now() - 3 * make_interval(secs => :lease) > CASE
+                WHEN dispatch_no - attempt > :rings THEN run_at  -- rung again and again, and never claimed
+                ELSE greatest(run_at, rung_at) END
                 AND priority IN (SELECT name FROM idle) AND jobs.tenant_id NOT IN (SELECT id FROM at_cap)
             ELSE false END AS stuck
     FROM jobs
@@ -133,7 +138,8 @@ async def check_ledger(
     seconds = {"lease": settings.lease_seconds, "timeout": settings.webhook_timeout_seconds}
     retention = settings.retention_days * 86_400.0
     async with database.fleet() as fleet:
-        jobs = await fleet.read_at_length(_CHECK, _SECONDS, lease=settings.lease_seconds, accepted=list(accepted))
+        asked = {"lease": settings.lease_seconds, "rings": _MOST_RINGS, "accepted": list(accepted)}
+        jobs = await fleet.read_at_length(_CHECK, _SECONDS, **asked)
         told = await fleet.read_at_length(TOLD, _SECONDS, **seconds, retention=retention)
     orphans = None if objects is None else await _orphans(database, objects, orphan_grace)
     return LedgerReport(**jobs, **told, orphan_objects=orphans)

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 from arq.constants import expires_extra_ms, job_key_prefix
 from arq.jobs import serialize_job
-from arq.utils import timestamp_ms
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -58,13 +57,12 @@ class Queue:
         """
         if not rings:
             return
-        now = timestamp_ms()
         pipe = self._redis.pipeline(transaction=True)
         for place, ring in enumerate(rings):
             arguments = (str(ring.tenant_id), str(ring.job_id), ring.dispatch_no)
-            body = serialize_job(ring.task.value, arguments, {}, None, now, serializer=serialize)
+            body = serialize_job(ring.task.value, arguments, {}, None, int(ring.at), serializer=serialize)
             pipe.set(job_key_prefix + _ring_id(ring), body, px=expires_extra_ms, nx=True)
-            pipe.zadd(queue_name(ring.priority), {_ring_id(ring): now + place * _PLACE}, nx=True)
+            pipe.zadd(queue_name(ring.priority), {_ring_id(ring): ring.at + place * _PLACE}, nx=True)
         for priority in {ring.priority for ring in rings}:
             pipe.publish(ring_channel(priority), "")
         async with _redis_needed():

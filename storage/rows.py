@@ -170,12 +170,16 @@ class ClaimRef(msgspec.Struct, frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a worker needs for one attempt. warm_start: the parent job's result payload, where there is one."""
+    """All that a worker needs for one attempt. warm_start: the parent job's result payload, where it can be read.
+
+    unreadable: why the input can't be opened, and is empty; such a job is claimed all the same, to be ended.
+    """
 
     ref: ClaimRef
     job: JobRow
     input: bytes
     warm_start: bytes | None
+    unreadable: JobError | None = None
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
@@ -266,13 +270,17 @@ class Task(StrEnum):
 
 
 class Ring(msgspec.Struct, frozen=True, kw_only=True):
-    """A job to ring for. A ring with an older dispatch number than the row's is stale."""
+    """A job to ring for. A ring with an older dispatch number than the row's is stale.
+
+    at: when it was rung, in milliseconds of the epoch by the database's clock; rings are heard in this order.
+    """
 
     tenant_id: UUID
     job_id: UUID
     dispatch_no: int
     priority: Priority
     task: Task = Task.RUN_JOB
+    at: float
 
 
 class WorkerRow(msgspec.Struct, frozen=True, kw_only=True):

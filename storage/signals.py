@@ -26,6 +26,8 @@ _AWAY = (RedisError, OSError, asyncio.TimeoutError)
 _RETRY_SECONDS = 0.5
 _WAIT_SECONDS = 1.0
 """How long a listener waits to be subscribed; with Redis away it is when Redis is back."""
+_SILENCE_SECONDS = 1.0
+"""After so long without a message Redis is asked whether it is there, and has as long to answer."""
 _BACKLOG = 10_000
 """Hints kept while Redis is slow; older ones are dropped, as hints may be."""
 
@@ -86,14 +88,13 @@ class Signals:
 
     async def _read(self) -> None:
         while True:
-            self._pubsub = pubsub = self._redis.pubsub(ignore_subscribe_messages=True)
+            self._pubsub = pubsub = self._redis.pubsub()
             self._subscribed = set()
             try:
                 await pubsub.connect()  # type: ignore[no-untyped-call]
                 self._connected.set()
                 await self._subscribe_all()
-                async for message in pubsub.listen():
-                    self._tell(message["channel"], message["data"])
+                await self._hear(pubsub)
             except _AWAY as error:
                 log.warning("signals_reconnecting", error=type(error).__name__)
             except Exception:
@@ -103,6 +104,19 @@ class Signals:
                 with contextlib.suppress(*_AWAY):
                     await pubsub.aclose()  # type: ignore[no-untyped-call]
             await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _hear(self, pubsub: PubSub) -> None:
+        """Tell the listeners what comes. TimeoutError: Redis says nothing, not even when it is asked."""
+        asked = False
+        while True:
+            message = await pubsub.get_message(timeout=_SILENCE_SECONDS)
+            if message is None and asked:
+                raise TimeoutError
+            asked = message is None
+            if message is None:
+                await pubsub.ping()
+            elif message["type"] == "message":
+                self._tell(message["channel"], message["data"])
 
     def _tell(self, channel: bytes | str, data: bytes | str) -> None:
         text = data.decode() if isinstance(data, bytes) else data

@@ -1,5 +1,6 @@
 """The only door to the database: a transaction is bound to one tenant, or is the fleet's. Commit, then tell."""
 
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Self
@@ -106,8 +107,11 @@ class Database:
     def __init__(self, settings: Settings, signals: Signals | None) -> None:
         self.settings = settings
         self.signals = signals
+        self._doubted_at = 0.0
         self._engine = _engine(settings, settings.database_pool)
+        event.listen(self._engine.sync_engine, "checkout", self._replace_unfit)
         lookups = _engine(settings, _LOOKUP_POOL, {"role": "milpa_fleet"})
+        event.listen(lookups.sync_engine, "checkout", self._replace_unfit)
         self._lookups = lookups
         self._seal = Seal.from_settings(settings)
         self._hash_key = _derive(settings.signing_key.reveal(), b"milpa input hash")
@@ -230,6 +234,21 @@ class Database:
         if outbox.deliveries and self._deliveries is not None:
             self._deliveries()
 
+    def doubt_connections(self) -> None:
+        """Have every connection that is open now replaced before it is used again: one of them has fallen silent."""
+        self._doubted_at = time.monotonic()
+
+    def _replace_unfit(self, connection: Any, record: Any, _proxy: Any) -> None:
+        """Have the pool open anew what is doubted, what the server has closed, or is in somebody's transaction still.
+
+        It costs no round trip to know. `Session.undo` leaves no transaction behind; this is the second wall.
+        """
+        driver = connection.driver_connection
+        if record.info["opened_at"] <= self._doubted_at:
+            driver.terminate()  # the pool would say good-bye, and wait for an answer
+        if driver.is_closed() or driver.is_in_transaction():
+            raise DisconnectionError
+
     def pseudonym(self, subject: Subject) -> str:
         """Return what a person is called where the id must not stand: always the same, and nobody's without our key."""
         return digest("subject", self._hash_key, subject.kind.encode(), b"\0", subject.id.encode()).hex()[:32]
@@ -275,7 +294,7 @@ def _engine(settings: Settings, pool: int, server_settings: Mapping[str, str] | 
         isolation_level="AUTOCOMMIT",  # transactions are begun and ended by us, at half the price
         hide_parameters=True,  # errors are logged, and the caller's data is not
     )
-    event.listen(engine.sync_engine, "checkout", _replace_unfit)
+    event.listen(engine.sync_engine, "connect", _note_age)
     return engine
 
 
@@ -290,14 +309,8 @@ def _kept(answer: str) -> None:
         raise FatalError("transaction_aborted", "A transaction went on after an error; nothing was kept.")
 
 
-def _replace_unfit(connection: Any, _record: Any, _proxy: Any) -> None:
-    """Have the pool open anew what the server has closed meanwhile, or what is in somebody's transaction still.
-
-    It costs no round trip to know. `Session.undo` leaves no transaction behind; this is the second wall.
-    """
-    driver = connection.driver_connection
-    if driver.is_closed() or driver.is_in_transaction():
-        raise DisconnectionError
+def _note_age(_connection: Any, record: Any) -> None:
+    record.info["opened_at"] = time.monotonic()
 
 
 def _derive(secret: str, purpose: bytes) -> bytes:

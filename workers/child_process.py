@@ -40,6 +40,9 @@ from workers.waiting import is_set_within
 WATCH_SECONDS = 0.25
 """How often memory is looked at."""
 
+START_SECONDS = 120.0
+"""How long a process may take to import what it solves with."""
+
 Listener = Callable[[JobProgress], None]
 
 
@@ -102,21 +105,26 @@ class ChildProcess:
         line, childs_line = socket.socketpair()
         childs_control, control = os.pipe()
         log = SolverLog()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-P", "-m", "workers.compute", "--kinds", options.kinds),
-                *("--nice", str(options.niceness), "--parent", str(os.getpid())),
-                *("--channel", str(childs_line.fileno()), "--control", str(childs_control)),
-                stdin=DEVNULL,
-                stdout=log.fileno(),
-                stderr=log.fileno(),
-                pass_fds=(childs_line.fileno(), childs_control),
-                env=_environment(options.threads),
-            )
-        finally:
-            childs_line.close()
-            os.close(childs_control)
-        child = cls(options, process, line, control, log)
+        with contextlib.ExitStack() as undo:
+            undo.callback(line.close)
+            undo.callback(os.close, control)
+            undo.callback(log.close)
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *(sys.executable, "-P", "-m", "workers.compute", "--kinds", options.kinds),
+                    *("--nice", str(options.niceness), "--parent", str(os.getpid())),
+                    *("--channel", str(childs_line.fileno()), "--control", str(childs_control)),
+                    stdin=DEVNULL,
+                    stdout=log.fileno(),
+                    stderr=log.fileno(),
+                    pass_fds=(childs_line.fileno(), childs_control),
+                    env=_environment(options.threads),
+                )
+            finally:
+                childs_line.close()
+                os.close(childs_control)
+            child = cls(options, process, line, control, log)
+            undo.pop_all()
         try:
             await child._become_warm()
         except BaseException:
@@ -126,7 +134,12 @@ class ChildProcess:
 
     async def _become_warm(self) -> None:
         self._reader, self._writer = await asyncio.open_connection(sock=self._line)
-        if not isinstance(await self._receive(), Ready):
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                first = await self._receive()
+        except TimeoutError:
+            raise FatalError("child_failed", f"A solver process was not ready within {START_SECONDS:g} s.") from None
+        if not isinstance(first, Ready):
             printed = self._log.read().decode(errors="replace")
             raise FatalError("child_failed", f"A solver process could not start: {printed[-2000:]}")
         self._warm_bytes = self._memory.memory_info().rss

@@ -5,6 +5,7 @@ import random
 from collections.abc import Coroutine
 from typing import Any
 
+import psutil
 import structlog
 
 from milpa.errors import FatalError, TransientError
@@ -104,7 +105,7 @@ class ComputePool:
         while True:
             try:
                 await self._start_child(priority)
-            except (FatalError, OSError) as error:
+            except (FatalError, OSError, psutil.Error) as error:
                 log.error("child_failed", reason=str(error))  # noqa: TRY400  the child's own log says more than our frames
                 await asyncio.sleep(pause * random.random())  # noqa: S311  jitter
                 pause = min(2 * pause, RESTART_SECONDS)

@@ -3,7 +3,8 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from enum import Enum
 
 import structlog
@@ -13,7 +14,7 @@ from milpa.jobs import EventType, JobProgress
 from milpa.settings import Settings
 from storage.jobs import JobStore
 from storage.rows import ClaimRef, Heartbeat
-from storage.transaction import Database
+from storage.transaction import Database, Transaction
 from workers.waiting import is_set_within
 
 PROGRESS_SECONDS = 1.0
@@ -51,6 +52,11 @@ class Lease:
         self._told = JobProgress()
 
     @property
+    def _patience(self) -> float:
+        """How long one try at PostgreSQL may take, in seconds: a lease has room for three."""
+        return self._settings.lease_seconds / 3
+
+    @property
     def seconds_left(self) -> float:
         """How long the job is surely ours; nothing may be written when it is not above 0."""
         return self._deadline - time.monotonic()
@@ -75,7 +81,8 @@ class Lease:
             sent_at = time.monotonic()
             try:
                 heartbeat = await self._beat()
-            except (TransientError, TimeoutError):
+            except (TransientError, TimeoutError) as error:
+                self._doubt(error)
                 log.warning("heartbeat_unanswered", seconds_left=round(self.seconds_left, 1))
                 await asyncio.sleep(_jitter(RETRY_SECONDS))
                 self.beat_now()
@@ -93,15 +100,32 @@ class Lease:
 
         False: the attempt is stale, and nothing was written by this call.
         """
+        patience = self._patience
         while self.seconds_left > 0:
             try:
-                async with asyncio.timeout(self.seconds_left), self._database.transaction(self.ref.tenant_id) as tenant:
+                async with self._within(patience) as tenant:
                     written = await verb(tenant.jobs)
-            except (TransientError, TimeoutError):
+            except (TransientError, TimeoutError) as error:
+                self._doubt(error)
+                patience *= 2  # it may be much that is written
                 await asyncio.sleep(_jitter(RETRY_SECONDS))
             else:
                 return written
         return False
+
+    @asynccontextmanager
+    async def _within(self, seconds: float) -> AsyncIterator[Transaction]:
+        """Open a transaction that may take so long, and no longer than the lease. TimeoutError: it took longer."""
+        async with (
+            asyncio.timeout(min(seconds, self.seconds_left)),
+            self._database.transaction(self.ref.tenant_id) as tenant,
+        ):
+            yield tenant
+
+    def _doubt(self, error: Exception) -> None:
+        """Have the next try take a new connection after silence: a firewall may have forgotten all of the old ones."""
+        if isinstance(error, TimeoutError):
+            self._database.doubt_connections()
 
     async def _next_beat(self) -> None:
         pause = min(self._beat_at + self._settings.heartbeat_seconds - time.monotonic(), self.seconds_left)
@@ -115,7 +139,7 @@ class Lease:
         self._beat_at = time.monotonic()
         progress, self._progress = self._progress, None
         event = _event(self._told, progress)
-        async with asyncio.timeout(self.seconds_left), self._database.transaction(self.ref.tenant_id) as tenant:
+        async with self._within(self._patience) as tenant:
             heartbeat = await tenant.jobs.heartbeat(self.ref, self._settings.lease_seconds, progress, event)
         self._told = progress or self._told
         return heartbeat

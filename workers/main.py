@@ -22,7 +22,7 @@ from milpa.settings import Settings
 from storage.dispatch import Dispatcher
 from storage.objects import ObjectStore
 from storage.queue import Queue, ring_channel
-from storage.redis_client import redis_of
+from storage.redis_client import redis_client
 from storage.signals import ADMIT, CONTROL
 from storage.transaction import Database
 from workers.compute_pool import ComputePool
@@ -32,9 +32,6 @@ from workers.export import Exporter
 from workers.nightly import Nightly
 from workers.ring_worker import RingWorker
 from workers.sweep import Sweeper
-
-REDIS_SECONDS = 5.0
-"""How long Redis may take to answer before it counts as away."""
 
 RETRY_SECONDS = 1.0
 """The pause before PostgreSQL is asked again at start-up."""
@@ -72,9 +69,9 @@ async def serve(settings: Settings, *, kinds: str = "solvers.kinds") -> None:
 
 async def _open(settings: Settings, kinds: str, stack: AsyncExitStack) -> tuple[WorkerContext, ArqRedis]:
     """Start the children and open the doors; the stack closes them again, the last first."""
-    hints = redis_of(settings, Redis)
+    hints = redis_client(settings, Redis)
     stack.push_async_callback(hints.aclose)
-    rings = redis_of(settings, ArqRedis, socket_timeout=REDIS_SECONDS, socket_connect_timeout=REDIS_SECONDS)
+    rings = redis_client(settings, ArqRedis)
     stack.push_async_callback(rings.aclose)
     pool = ComputePool(settings, kinds=kinds)
     stack.push_async_callback(pool.close)

@@ -69,11 +69,14 @@ async def _attempt(context: WorkerContext, claim: Claim, lease: Lease, watch: St
         for task in (keeping, draining, computing):
             task.cancel()
         await asyncio.gather(keeping, draining, computing, return_exceptions=True)
-        del context.leases[claim.job.id]
+        if context.leases.get(claim.job.id) is lease:  # a later attempt may have come back to this worker
+            del context.leases[claim.job.id]
 
 
 async def _compute(context: WorkerContext, claim: Claim, lease: Lease) -> Ended:
     job = claim.job
+    if claim.unreadable is not None:
+        return Ended(Failed(blame=Blame.FATAL, code=claim.unreadable.code, message=claim.unreadable.message), b"")
     task = Solve(
         kind=job.kind,
         problem=claim.input,

@@ -106,7 +106,7 @@ async def _rings(crew: Crew, settings: Settings) -> list[float]:
         job = await crew.job(await crew.submit("answer", silent=True))
         began = time.time()
         await queue.ring(
-            [Ring(tenant_id=crew.tenant, job_id=job.id, dispatch_no=job.dispatch_no, priority=job.priority)]
+            [Ring(tenant_id=crew.tenant, job_id=job.id, dispatch_no=job.dispatch_no, priority=job.priority, at=1.0)]
         )
         started = (await crew.ended(job.id)).started_at
         assert started is not None

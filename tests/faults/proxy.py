@@ -32,6 +32,7 @@ class Line:
         self.near_reader, self.near = near
         self.far_reader, self.far = far
         self.swallow = False
+        self.silent = False
         self.late_seconds = 0.0
 
     def cut(self) -> None:
@@ -44,6 +45,8 @@ class Line:
         while data := await self.far_reader.read(_MOST_BYTES):
             if self.swallow:
                 return
+            if self.silent:
+                continue
             seconds, self.late_seconds = self.late_seconds, 0.0
             await asyncio.sleep(seconds)
             self.near.write(data)
@@ -51,7 +54,7 @@ class Line:
 
 
 class Proxy:
-    """Passes everything on; `cut` ends what is open now, `share` of all COMMITs meet a mischief."""
+    """Passes everything on; `cut` ends what is open now, `silence` has it hang, `share` of all COMMITs meet a mischief."""
 
     def __init__(self, connect: Callable[[], Awaitable[Streams]], dice: Random, late_seconds: float) -> None:
         self.share = 0.0
@@ -68,6 +71,12 @@ class Proxy:
         for line in lines:
             line.cut()
         return len(lines)
+
+    def silence(self) -> int:
+        """Have nothing more come back on what is open now, and tell nobody; returns how many connections there were."""
+        for line in self._lines:
+            line.silent = True
+        return len(self._lines)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Pass one connection on until either end closes it."""

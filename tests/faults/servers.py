@@ -22,3 +22,14 @@ async def away(servers: Servers, name: str, number: signal.Signals) -> AsyncIter
         process = start(part)
         servers._running[place] = (part, process)
         await asyncio.to_thread(wait_ready, part, process)
+
+
+@asynccontextmanager
+async def hanging(servers: Servers, name: str) -> AsyncIterator[None]:
+    """Have the server of that name hold its connections and answer nothing; at exit it goes on."""
+    process = next(process for part, process in servers._running if part.name == name)
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)

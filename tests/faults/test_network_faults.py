@@ -8,10 +8,11 @@ import pytest
 
 from deploy.local.servers import Servers
 from milpa.client import AsyncClient
+from milpa.jobs import EventType, JobState
 from milpa.settings import Secret
 from tests.faults.api import Api, api_key, submitting
 from tests.faults.crew import Crew
-from tests.faults.form import times
+from tests.faults.form import rounds, times
 from tests.faults.load import load
 from tests.faults.proxy import Mischief, PostgresProxy, Streams, listening
 
@@ -53,3 +54,13 @@ async def test_connections_that_break_while_a_commit_is_in_flight_lose_and_doubl
         assert len(set(crew.accepted)) == len(asked) == await crew.count()
     finally:
         await api.end()
+
+
+async def test_connections_that_fall_silent_cost_no_job_an_attempt(crew: Crew, proxy: PostgresProxy) -> None:
+    await crew.start(interactive_slots=1, database_url=Secret(proxy.url), lease_seconds=6.0)
+    for _ in rounds(1, 6):
+        running = await crew.submit("answer", seconds=8.0)
+        await crew.event(running, EventType.STARTED)
+        assert proxy.silence() > 0
+        job = await crew.ended(running)
+        assert (job.state, job.attempt, job.crash_count) == (JobState.SUCCEEDED, 1, 0)

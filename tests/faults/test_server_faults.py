@@ -14,7 +14,7 @@ from tests.faults.crew import Crew, until
 from tests.faults.figures import took
 from tests.faults.form import FULL, rounds, times
 from tests.faults.load import load
-from tests.faults.servers import away
+from tests.faults.servers import away, hanging
 
 REDIS_OUTAGES = [60.0, 0.5, 1.0, 2.0, 4.0] if FULL else [1.0]
 OUTAGES = {"shorter than a lease": 0.5, "longer than a lease": 4.0}
@@ -88,3 +88,13 @@ async def test_a_worker_outlives_postgresql_and_no_job_is_lost(
             back_at = time.time()
             took("PostgreSQL back to first claim", await steady.claimed_after(back_at) - back_at)
             assert (await steady.ended(job_id)).state is JobState.SUCCEEDED
+
+
+async def test_a_redis_that_hangs_keeps_no_worker_from_ending(crew: Crew, servers: Servers) -> None:
+    worker = await crew.start()
+    running = await crew.submit("answer", seconds=1.0)
+    await crew.event(running, EventType.STARTED)
+    async with hanging(servers, "Redis"):
+        assert (await crew.ended(running)).state is JobState.SUCCEEDED
+        worker.send(signal.SIGTERM)
+        assert await worker.ended() == 0

@@ -1,6 +1,7 @@
 """The doorbell: what is rung reaches ARQ, ringing twice does no harm, and lost rings are found."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Never
@@ -37,7 +38,7 @@ async def rung(redis: Redis, priority: Priority = Priority.INTERACTIVE) -> list[
 
 
 def a_ring(priority: Priority = Priority.INTERACTIVE, task: Task = Task.RUN_JOB) -> Ring:
-    return Ring(tenant_id=uuid4(), job_id=uuid4(), dispatch_no=1, priority=priority, task=task)
+    return Ring(tenant_id=uuid4(), job_id=uuid4(), dispatch_no=1, priority=priority, task=task, at=1.0)
 
 
 async def answers(redis: Redis, priority: Priority, count: int) -> list[tuple[Any, ...]]:
@@ -90,6 +91,20 @@ async def test_rings_of_one_admission_keep_the_order_of_their_turns(
     assert await dispatcher.admit() == 8
     in_turn = [job for turn in zip(mine, theirs, strict=True) for job in turn]
     assert await rung(redis) == [f"{job.id}:1" for job in in_turn]
+
+
+async def test_the_clock_of_the_one_who_rings_decides_nothing(
+    database: Database, tenant: UUID, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await add_worker(database, interactive=5)
+    names, clock = [], time.time
+    for ahead in (600, 0, -600):
+        job = await submit(database, tenant)
+        with monkeypatch.context() as shifted:
+            shifted.setattr(time, "time", lambda: clock() + ahead)  # noqa: B023  used at once
+            await Queue(redis).ring(await admit(database))
+        names.append(f"{job.id}:1")
+    assert await rung(redis) == names
 
 
 async def test_a_thousand_rings_keep_their_order(redis: Redis) -> None:

@@ -30,6 +30,11 @@ BROKEN = [
     ),
     ("stuck", "UPDATE jobs SET lease_until = now() - interval '61 seconds' WHERE id = $1", "running"),
     ("stuck", "UPDATE jobs SET run_at = now() - interval '91 seconds' WHERE id = $1", "waiting"),
+    (
+        "stuck",
+        "UPDATE jobs SET run_at = now() - interval '91 seconds', rung_at = now(), dispatch_no = 5 WHERE id = $1",
+        "waiting",
+    ),
     ("stuck", "UPDATE jobs SET run_at = now() - interval '91 seconds', state = 'scheduled' WHERE id = $1", "waiting"),
     ("seq_gaps", "UPDATE job_events SET seq = 9 WHERE job_id = $1 AND seq = 1", "running"),
     ("seq_gaps", "DELETE FROM job_events WHERE job_id = $1 AND seq = 1", "running"),

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Never
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
@@ -13,12 +15,17 @@ from deploy.local.accounts import give
 from deploy.local.folders import DataDir
 from deploy.local.processes import start, stop, wait_ready
 from deploy.local.servers import Servers
-from milpa.jobs import EventType, JobProgress
-from milpa.settings import Settings
+from milpa.errors import TransientError
+from milpa.jobs import EventType, JobProgress, Priority
+from milpa.settings import Secret, Settings
+from storage.dispatch import Dispatcher
+from storage.queue import Queue
+from storage.redis_client import redis_client
+from storage.rows import Ring
 from storage.signals import ADMIT, CONTROL, EVENTS, Signals
 from storage.transaction import Database
 from tests.storage.steps import break_off, claim, submit
-from tests.support.stack import temporary_folder
+from tests.support.stack import settings_of, temporary_folder
 
 
 class Ear:
@@ -172,3 +179,55 @@ async def test_listeners_hear_again_when_redis_is_back() -> None:
         await redis.aclose()
         stop(part, process)
     assert "lost" not in ear.heard
+
+
+@asynccontextmanager
+async def hanging() -> AsyncIterator[int]:
+    """A Redis that takes connections and says nothing; yields its port."""
+
+    async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1000):
+            pass
+        writer.close()
+
+    server = await asyncio.start_server(listen, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def test_a_redis_that_hangs_keeps_nobody_from_closing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.redis_client.REDIS_SECONDS", 0.2)
+    async with hanging() as port, asyncio.timeout(30):
+        redis = redis_client(msgspec.structs.replace(settings, redis_url=Secret(f"redis://127.0.0.1:{port}")), Redis)
+        database = await Database.connect(settings, redis)
+        dispatcher = Dispatcher(database, Queue(redis))
+        assert database.signals is not None
+        await database.signals.listen(ADMIT, Ear())
+        database.signals.publish(ADMIT, "")
+        dispatcher.wake()
+        ring = Ring(tenant_id=uuid4(), job_id=uuid4(), dispatch_no=1, priority=Priority.BATCH, at=1.0)
+        with pytest.raises(TransientError):
+            await Queue(redis).ring([ring])
+        await dispatcher.close()
+        await database.close()
+        await redis.aclose()
+
+
+async def test_a_subscription_that_has_fallen_silent_is_opened_anew(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.signals._SILENCE_SECONDS", 0.2)
+    signals, ear = Signals(redis_client(settings_of(servers), Redis)), Ear()
+    await signals.listen("milpa:test", ear)
+    signals.publish("milpa:test", "before")
+    await ear.hears("before")
+    assert signals._pubsub is not None
+    connection = signals._pubsub.connection
+    connection._reader = asyncio.StreamReader()  # nothing will ever come from here, as when a firewall has forgotten it
+    async with asyncio.timeout(30):
+        while "after" not in ear.heard:
+            signals.publish("milpa:test", "after")
+            await asyncio.sleep(0.1)
+    await signals.close()

@@ -15,7 +15,7 @@ from milpa.errors import FatalError
 from milpa.issues import Issue, Severity
 from milpa.jobs import FileFormat, JobProgress, Priority
 from milpa.settings import Settings
-from workers.child_process import ChildProcess, Ended
+from workers.child_process import ChildOptions, ChildProcess, Ended
 from workers.compute_pool import ComputePool
 from workers.protocol import Blame, Failed, Limits, Render, Rendered, Solve, Solved
 
@@ -373,3 +373,45 @@ async def gone(pid: int) -> None:
     async with asyncio.timeout(10):
         while psutil.pid_exists(pid):  # noqa: ASYNC110  another process: there is no event to wait for
             await asyncio.sleep(0.02)
+
+
+async def test_a_slot_whose_child_died_while_it_was_looked_at_is_filled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, process = ComputePool(msgspec.structs.replace(SETTINGS, batch_slots=0), kinds=KINDS), psutil.Process
+    try:
+        await pool.start()
+        first, failures = await pid(pool), iter([psutil.NoSuchProcess(1)])
+
+        def gone_once(number: int) -> psutil.Process:
+            for failure in failures:
+                raise failure
+            return process(number)
+
+        monkeypatch.setattr("workers.child_process.psutil.Process", gone_once)
+        os.kill(first, signal.SIGKILL)
+        await gone(first)
+        async with asyncio.timeout(60):
+            assert await pid(pool) != first
+        assert next(failures, None) is None
+    finally:
+        await pool.close()
+
+
+async def test_a_child_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.child_process.START_SECONDS", 0.01)
+    pool = ComputePool(SETTINGS, kinds=KINDS)
+    with pytest.raises(FatalError, match="not ready within"):
+        await pool.start()
+    await pool.close()
+
+
+async def test_children_that_cannot_be_started_leave_nothing_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def refused(*_words: object, **_options: object) -> None:
+        raise BlockingIOError("too many processes")
+
+    options = ChildOptions.from_settings(SETTINGS, kinds=KINDS, niceness=0)
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", refused)
+    before = psutil.Process().num_fds()
+    for _ in range(5):
+        with pytest.raises(BlockingIOError):
+            await ChildProcess.start(options)
+    assert psutil.Process().num_fds() == before

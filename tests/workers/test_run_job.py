@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from milpa.errors import TransientError
 from milpa.jobs import FileFormat, JobState, Outcome, Priority
+from storage.rows import JobRow
 from tests.workers.conftest import Desk
 from workers.run_job import LONGEST_RETRY_SECONDS, retry_delay
 
@@ -26,6 +27,44 @@ async def test_a_solved_job_is_kept_with_all_there_is_to_know(desk: Desk) -> Non
     assert await desk.payload(job, "report") is not None
     assert (await desk.solution(job))["value"] == 7.0
     assert await desk.events(job) == ["queued", "started", "succeeded"]
+
+
+async def garble(desk: Desk, job: JobRow, name: str) -> None:
+    async with desk.context.database.transaction(desk.tenant) as tenant:
+        await tenant.connection.exec_driver_sql(
+            "UPDATE payloads SET data = set_byte(data, length(data) - 1, 255 - get_byte(data, length(data) - 1))"
+            " WHERE job_id = $1 AND name = $2",
+            (job.id, name),
+        )
+
+
+async def test_a_job_whose_problem_cannot_be_opened_ends_and_says_so(desk: Desk) -> None:
+    job = await desk.submit("answer")
+    await garble(desk, job, "input")
+    job = await desk.run(job)
+    assert (job.state, job.attempt) == (JobState.FAILED, 1)
+    assert job.error is not None
+    assert job.error.code == "seal_broken"
+    assert await desk.events(job) == ["queued", "started", "failed"]
+
+
+async def test_a_parents_solution_that_cannot_be_opened_is_done_without(desk: Desk) -> None:
+    parent = await desk.run(await desk.submit("answer"))
+    await garble(desk, parent, "result")
+    child = await desk.run(await desk.submit("answer", parent=parent.id))
+    assert child.state is JobState.SUCCEEDED
+    assert (await desk.solution(child))["warm"] is False
+
+
+async def test_an_attempt_that_comes_back_late_takes_no_signal_from_its_successor(desk: Desk) -> None:
+    job = await desk.submit("climb", limit=3600.0)
+    late = asyncio.create_task(desk.run(job))
+    await desk.reaches(job, JobState.RUNNING)
+    successor = object()
+    desk.context.leases[job.id] = successor  # type: ignore[assignment]  # the same worker has claimed it again
+    desk.context.draining.set()
+    await late
+    assert desk.context.leases.pop(job.id) is successor
 
 
 async def test_a_stale_ring_is_dropped(desk: Desk) -> None:

@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from solvers.amounts import Money
+
 MOST_PROJECTS = 500
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
-Money = Annotated[float, Meta(ge=0, le=1e15)]
 Amount = Annotated[float, Meta(ge=0, le=1e12)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Month = Annotated[int, Meta(ge=0, le=100_000)]

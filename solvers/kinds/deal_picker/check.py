@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from math import inf, isfinite
 
+from solvers.amounts import MOST
 from solvers.issues import Issue, Severity, pointer
 from solvers.kinds.deal_picker.problem import Deal, Problem
 
 MOST_DEALS = 1_000_000
 _LOWEST_RATE, _HIGHEST_RATE = -0.05, 1.0
+_AT_MOST = f"at most {MOST:,.0f}"
 
 
 def check(problem: Problem) -> list[Issue]:
@@ -27,46 +28,52 @@ def check(problem: Problem) -> list[Issue]:
 
 
 def _check_limits(problem: Problem) -> Iterator[Issue]:
-    if not 0 < problem.budget < inf:
-        yield _issue("out_of_range", "The budget must be above 0.", "budget")
-    if not 0 <= problem.risk_penalty < inf:
-        yield _issue("out_of_range", "The risk penalty must be 0 or more.", "risk_penalty")
-    if problem.max_risk is not None and not 0 <= problem.max_risk < inf:
-        yield _issue("out_of_range", "The risk limit must be 0 or more.", "max_risk")
+    if not 0 < problem.budget <= MOST:
+        yield _issue("out_of_range", f"The budget must be above 0 and {_AT_MOST}.", "budget")
+    if not 0 <= problem.risk_penalty <= MOST:
+        yield _issue("out_of_range", f"The risk penalty must be 0 or more, {_AT_MOST}.", "risk_penalty")
+    if problem.max_risk is not None and not 0 <= problem.max_risk <= MOST:
+        yield _issue("out_of_range", f"The risk limit must be 0 or more, {_AT_MOST}.", "max_risk")
     if problem.max_deals is not None and problem.max_deals < 0:
         yield _issue("out_of_range", "The number of deals must be 0 or more.", "max_deals")
     for name, caps in (("sector_caps", problem.sector_caps), ("city_caps", problem.city_caps)):
         for key, cap in caps.items():
-            if not 0 <= cap < inf:
-                yield _issue("out_of_range", "A cap must be 0 or more.", name, key)
+            if not 0 <= cap <= MOST:
+                yield _issue("out_of_range", f"A cap must be 0 or more, {_AT_MOST}.", name, key)
             elif problem.cap_basis == "share_of_budget" and cap > 1:
                 yield _warning("out_of_range", f"A share of {cap:g} of the budget never binds.", name, key)
 
 
 def _check_deals(problem: Problem) -> Iterator[Issue]:
     whole, is_rate = problem.mode == "whole", problem.yield_basis == "rate"
-    low, high = (_LOWEST_RATE, _HIGHEST_RATE) if is_rate else (0.0, inf)
+    low, high = (_LOWEST_RATE, _HIGHEST_RATE) if is_rate else (0.0, MOST)
+    penalty = min(max(1.0, problem.risk_penalty), MOST)
     for index, deal in enumerate(problem.deals):
+        most_risk = MOST / penalty / (min(max(1.0, deal.price), MOST) if is_rate else 1.0)
         if (
-            0 < deal.price < inf
+            0 < deal.price <= MOST
             and low <= deal.yield_ <= high
-            and 0 <= deal.risk < inf
+            and 0 <= deal.risk <= most_risk
             and 0 <= deal.min_allocation <= deal.max_allocation <= 1
-            and isfinite(deal.yield_)
             and not (whole and (deal.min_allocation or deal.max_allocation < 1))
         ):
             continue
-        yield from _check_deal(index, deal, low, high, whole=whole)
+        yield from _check_deal(index, deal, (low, high), most_risk, whole=whole)
 
 
-def _check_deal(index: int, deal: Deal, low: float, high: float, *, whole: bool) -> Iterator[Issue]:
-    if not 0 < deal.price < inf:
-        yield _issue("out_of_range", "A price must be above 0.", "deals", index, "price")
-    if not (low <= deal.yield_ <= high and isfinite(deal.yield_)):
-        bounds = "0 or more" if high == inf else f"between {low:g} and {high:g} as a rate"
+def _check_deal(
+    index: int, deal: Deal, yields: tuple[float, float], most_risk: float, *, whole: bool
+) -> Iterator[Issue]:
+    """Yield what is wrong with a deal. most_risk: with which its risk, weighted and penalized, is an amount at most."""
+    low, high = yields
+    if not 0 < deal.price <= MOST:
+        yield _issue("out_of_range", f"A price must be above 0 and {_AT_MOST}.", "deals", index, "price")
+    if not low <= deal.yield_ <= high:
+        bounds = f"0 or more, {_AT_MOST}" if high == MOST else f"between {low:g} and {high:g} as a rate"
         yield _issue("out_of_range", f"A yield must be {bounds}.", "deals", index, "yield")
-    if not 0 <= deal.risk < inf:
-        yield _issue("out_of_range", "A risk must be 0 or more.", "deals", index, "risk")
+    if not 0 <= deal.risk <= most_risk:
+        message = f"A risk must be 0 or more; of the whole deal, and times the penalty, {_AT_MOST}."
+        yield _issue("out_of_range", message, "deals", index, "risk")
     for name, share in (("min_allocation", deal.min_allocation), ("max_allocation", deal.max_allocation)):
         if not 0 <= share <= 1:
             yield _issue("out_of_range", "An allocation must be between 0 and 1.", "deals", index, name)

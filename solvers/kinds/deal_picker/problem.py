@@ -14,10 +14,12 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta, field
 
-Money = Annotated[float, Meta(extra_json_schema={"minimum": 0})]
-PositiveMoney = Annotated[float, Meta(extra_json_schema={"exclusiveMinimum": 0})]
+from solvers.amounts import MOST
+
+PositiveMoney = Annotated[float, Meta(extra_json_schema={"exclusiveMinimum": 0, "maximum": MOST})]
 Fraction = Annotated[float, Meta(extra_json_schema={"minimum": 0, "maximum": 1})]
-NotNegative = Annotated[float, Meta(extra_json_schema={"minimum": 0})]
+NotNegative = Annotated[float, Meta(extra_json_schema={"minimum": 0, "maximum": MOST})]
+Yield = Annotated[float, Meta(extra_json_schema={"maximum": MOST})]
 Count = Annotated[int, Meta(extra_json_schema={"minimum": 0})]
 
 
@@ -32,7 +34,7 @@ class Deal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     id: str
     name: str = ""
     price: PositiveMoney
-    yield_: float = field(name="yield")
+    yield_: Yield = field(name="yield")
     risk: NotNegative = 0.0
     sector: str = ""
     city: str = ""

@@ -7,12 +7,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from solvers.amounts import Money, PositiveMoney
 from solvers.checking import duplicates, not_finite
 from solvers.issues import Issue, Severity, pointer
 
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
-Money = Annotated[float, Meta(ge=0, le=1e15)]
-PositiveMoney = Annotated[float, Meta(gt=0, le=1e15)]
 Rate = Annotated[float, Meta(ge=-0.05, le=1)]
 Fee = Annotated[float, Meta(ge=0, le=1)]
 Share = Annotated[float, Meta(ge=0, le=1)]

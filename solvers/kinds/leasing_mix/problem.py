@@ -6,9 +6,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from solvers.amounts import Money
+
 MOST_LEASES = 1_000_000
 Id = Annotated[str, Meta(min_length=1, max_length=200)]
-Money = Annotated[float, Meta(ge=0, le=1e15)]
 MoneyPerArea = Annotated[float, Meta(ge=0, le=1e9)]
 Area = Annotated[float, Meta(gt=0, le=1e9)]
 Share = Annotated[float, Meta(ge=0, le=1)]

@@ -8,7 +8,7 @@ import pytest
 from solvers.issues import Severity
 from solvers.kinds.deal_picker import KIND
 from solvers.kinds.deal_picker.problem import Deal, Problem
-from tests.solvers.kinds.deal_picker.problems import case, problem_of
+from tests.solvers.kinds.deal_picker.problems import case, problem_of, solved
 
 BODY = case("worked_example")
 
@@ -74,6 +74,39 @@ def test_numbers_that_are_none_are_refused_wherever_they_stand(bad: float) -> No
     assert {"/budget", "/risk_penalty", "/max_risk", "/sector_caps/office"} <= pointers
     for name in ("price", "yield", "risk", "min_allocation", "max_allocation"):
         assert f"/deals/1/{name}" in pointers
+
+
+@pytest.mark.parametrize("large", [1.1e15, 1e30, 1.7e308])
+def test_amounts_that_no_solver_can_tell_apart_are_refused_wherever_they_stand(large: float) -> None:
+    alone = [
+        ({"budget": large}, "/budget"),
+        ({"risk_penalty": large}, "/risk_penalty"),
+        ({"max_risk": large}, "/max_risk"),
+        ({"sector_caps": {"office": large}}, "/sector_caps/office"),
+        ({"city_caps": {"": large}}, "/city_caps/"),
+        ({"deals": deals(price=large)}, "/deals/1/price"),
+        ({"deals": deals(**{"yield": large})}, "/deals/1/yield"),
+        ({"deals": deals(risk=large)}, "/deals/1/risk"),
+    ]
+    for changes, pointer in alone:
+        assert issues(**changes) == {("out_of_range", pointer)}
+    by_rate = {"yield_basis": "rate", "deals": [{"id": "A", "price": large, "yield": 0.05, "sector": "office"}]}
+    assert issues(**by_rate) == {("out_of_range", "/deals/0/price")}
+
+
+def test_the_largest_amounts_are_taken_and_answered() -> None:
+    most = {"budget": 1e15, "max_risk": 1e15, "sector_caps": {"a": 1e15}, "cap_basis": "amount"}
+    rows = [{"id": name, "price": 1e15, "yield": 1e15, "risk": 1e15, "sector": "a"} for name in "AB"]
+    problem = problem_of(most | {"deals": rows})
+    assert KIND.check(problem) == []
+    assert solved(problem).objective == pytest.approx(1e15)
+
+
+def test_a_risk_is_an_amount_of_the_whole_deal_with_its_penalty() -> None:
+    deal = {"id": "A", "price": 1e10, "yield": 0.05, "sector": "office"}
+    for risk, penalty, fine in ((1e5, 0.0, True), (1.1e5, 0.0, False), (1e5, 2.0, False), (0.5e5, 2.0, True)):
+        found = issues(yield_basis="rate", risk_penalty=penalty, deals=[deal | {"risk": risk}])
+        assert found == (set() if fine else {("out_of_range", "/deals/0/risk")})
 
 
 def test_all_issues_come_at_once() -> None:

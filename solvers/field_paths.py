@@ -1,10 +1,26 @@
 """A number of a problem by its path: names from the root on, and the id of an entry where the path meets a list."""
 
+from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 import msgspec
 
 P = TypeVar("P")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldAt:
+    """A field of a problem by its path: names, and the ids of entries of lists, from the problem's root on."""
+
+    path: tuple[str, ...]
+
+    def patch(self, value: float) -> dict[str, Any]:
+        """Return the merge patch of the problem that gives the field this value."""
+        return patch_at(self.path, value)
+
+    def change(self, problem: P, value: float) -> P:
+        """Return the problem with the field at this value, as the patch would make it."""
+        return changed_at(problem, self.path, value)
 
 
 def patch_at(path: tuple[str, ...], value: Any) -> dict[str, Any]:

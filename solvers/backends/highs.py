@@ -137,11 +137,6 @@ class Solver:
         scale = self._column_scale[columns]
         self._ok(self._highs.changeColsBounds(len(columns), columns.astype(np.int32), lower * scale, upper * scale))
 
-    def set_costs(self, columns: NDArray[Any], costs: Floats) -> None:
-        """Change the objective's coefficients of some variables; the basis stays."""
-        scaled = costs * self._cost_scale / self._column_scale[columns]
-        self._ok(self._highs.changeColsCost(len(columns), columns.astype(np.int32), scaled))
-
     def add_columns(self, matrix: Any, costs: Floats, lower: Floats, upper: Floats) -> None:
         """Append continuous variables; matrix: csc_array (m, k). They enter at a bound; the basis stays."""
         unscaled = np.ones(len(costs))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from solvers.issues import Issue, Severity, pointer
+from solvers.issues import Issue, error, warning
 from solvers.kinds.capex_phasing.problem import Objective, Problem, Project
 from solvers.kinds.capex_phasing.terms import needed, predecessors, work_order
 
@@ -28,31 +28,23 @@ def check(problem: Problem) -> list[Issue]:
     return issues
 
 
-def _issue(code: str, message: str, *path: str | int) -> Issue:
-    return Issue(code=code, pointer=pointer(*path), message=message)
-
-
-def _warning(code: str, message: str, *path: str | int) -> Issue:
-    return Issue(code=code, pointer=pointer(*path), message=message, severity=Severity.WARNING)
-
-
 def _duplicates(table: str, names: list[str]) -> Iterator[Issue]:
     seen: set[str] = set()
     for index, name in enumerate(names):
         if name in seen:
-            yield _issue("duplicate_id", f"{name!r} is used twice; each id must be its own.", table, index, "id")
+            yield error("duplicate_id", f"{name!r} is used twice; each id must be its own.", table, index, "id")
         seen.add(name)
 
 
 def _cash_issues(problem: Problem) -> Iterator[Issue]:
     cash, months = problem.monthly_cash, problem.horizon_months
     if isinstance(cash, list) and len(cash) != months:
-        yield _issue("wrong_length", f"There are {months} months, and cash for {len(cash)}.", "monthly_cash")
+        yield error("wrong_length", f"There are {months} months, and cash for {len(cash)}.", "monthly_cash")
 
 
 def _objective_issues(problem: Problem) -> Iterator[Issue]:
     if problem.objective is Objective.MAKESPAN and not any(project.required for project in problem.projects):
-        yield _issue("no_required", "Makespan counts required projects, and none is required.", "objective")
+        yield error("no_required", "Makespan counts required projects, and none is required.", "objective")
 
 
 def _project_issues(problem: Problem, index: int, project: Project) -> Iterator[Issue]:
@@ -63,24 +55,24 @@ def _project_issues(problem: Problem, index: int, project: Project) -> Iterator[
     resources = {resource.id for resource in problem.resources}
     for name in project.uses:
         if name not in resources:
-            yield _issue("unknown_id", f"There is no resource {name!r}.", *at, "uses", name)
+            yield error("unknown_id", f"There is no resource {name!r}.", *at, "uses", name)
 
 
 def _share_issues(project: Project, shares: list[float], *path: str | int) -> Iterator[Issue]:
     if len(shares) != project.duration_months:
         message = f"{project.label} runs {project.duration_months} months and has {len(shares)} shares."
-        yield _issue("wrong_length", message, *path)
+        yield error("wrong_length", message, *path)
     if abs(sum(shares) - 1.0) > SHARES_TOLERANCE:
-        yield _issue("bad_shares", f"The shares of {project.label} add up to {sum(shares):.6g}, not to 1.", *path)
+        yield error("bad_shares", f"The shares of {project.label} add up to {sum(shares):.6g}, not to 1.", *path)
 
 
 def _references(names: Iterable[str], known: set[str], what: str, *path: str | int) -> Iterator[Issue]:
     seen: set[str] = set()
     for place, name in enumerate(names):
         if name not in known:
-            yield _issue("unknown_id", f"There is no {what} {name!r}.", *path, place)
+            yield error("unknown_id", f"There is no {what} {name!r}.", *path, place)
         elif name in seen:
-            yield _issue("duplicate_id", f"{name!r} is listed twice.", *path, place)
+            yield error("duplicate_id", f"{name!r} is listed twice.", *path, place)
         seen.add(name)
 
 
@@ -105,7 +97,7 @@ def _cycle(problem: Problem, trail: list[int]) -> Issue:
     turn = trail.index(min(trail))
     ring = [*trail[turn:], *trail[:turn], min(trail)]
     named = " waits for ".join(problem.projects[place].id for place in ring)
-    return _issue("cyclic_precedence", f"No project of a cycle can start: {named}.", "projects", ring[0], "after")
+    return error("cyclic_precedence", f"No project of a cycle can start: {named}.", "projects", ring[0], "after")
 
 
 def _reach_issues(problem: Problem) -> list[Issue]:
@@ -118,16 +110,16 @@ def _reach_issues(problem: Problem) -> list[Issue]:
     if needs:
         named = problem.projects[max((place for place in late if must[place]), key=lambda place: first[place])]
         message = f"{named.label} must be done, which takes {needs} months; there are {problem.horizon_months}."
-        issues.append(_issue("horizon_too_short", message, "horizon_months"))
+        issues.append(error("horizon_too_short", message, "horizon_months"))
     for place in late:
         if not must[place]:
             message = f"{problem.projects[place].label} cannot be finished before month {first[place]}: it is left out."
-            issues.append(_warning("never_fits", message, "projects", place))
+            issues.append(warning("never_fits", message, "projects", place))
     capacities = {resource.id: resource.capacity for resource in problem.resources}
     for place, project in enumerate(problem.projects):
         for name, amount in project.uses.items():
             if amount > capacities[name]:
-                told = _issue if must[place] else _warning
+                told = error if must[place] else warning
                 message = f"{project.label} uses {amount:g} of {name}, of which there is {capacities[name]:g}."
                 issues.append(told("impossible_resource", message, "projects", place, "uses", name))
     return issues

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from solvers.amounts import MOST
-from solvers.issues import Issue, Severity, pointer
+from solvers.issues import Issue, error, warning
 from solvers.kinds.deal_picker.problem import Deal, Problem
 
 MOST_DEALS = 1_000_000
@@ -15,9 +15,9 @@ _AT_MOST = f"at most {MOST:,.0f}"
 def check(problem: Problem) -> list[Issue]:
     """Return every issue; the warnings are caps that no deal falls under and shares above 1."""
     if not problem.deals:
-        return [*_check_limits(problem), _issue("too_few", "There is no deal to choose from.", "deals")]
+        return [*_check_limits(problem), error("too_few", "There is no deal to choose from.", "deals")]
     if len(problem.deals) > MOST_DEALS:
-        return [_issue("too_many", f"At most {MOST_DEALS:,} deals, not {len(problem.deals):,}.", "deals")]
+        return [error("too_many", f"At most {MOST_DEALS:,} deals, not {len(problem.deals):,}.", "deals")]
     return [
         *_check_limits(problem),
         *_check_deals(problem),
@@ -29,19 +29,19 @@ def check(problem: Problem) -> list[Issue]:
 
 def _check_limits(problem: Problem) -> Iterator[Issue]:
     if not 0 < problem.budget <= MOST:
-        yield _issue("out_of_range", f"The budget must be above 0 and {_AT_MOST}.", "budget")
+        yield error("out_of_range", f"The budget must be above 0 and {_AT_MOST}.", "budget")
     if not 0 <= problem.risk_penalty <= MOST:
-        yield _issue("out_of_range", f"The risk penalty must be 0 or more, {_AT_MOST}.", "risk_penalty")
+        yield error("out_of_range", f"The risk penalty must be 0 or more, {_AT_MOST}.", "risk_penalty")
     if problem.max_risk is not None and not 0 <= problem.max_risk <= MOST:
-        yield _issue("out_of_range", f"The risk limit must be 0 or more, {_AT_MOST}.", "max_risk")
+        yield error("out_of_range", f"The risk limit must be 0 or more, {_AT_MOST}.", "max_risk")
     if problem.max_deals is not None and problem.max_deals < 0:
-        yield _issue("out_of_range", "The number of deals must be 0 or more.", "max_deals")
+        yield error("out_of_range", "The number of deals must be 0 or more.", "max_deals")
     for name, caps in (("sector_caps", problem.sector_caps), ("city_caps", problem.city_caps)):
         for key, cap in caps.items():
             if not 0 <= cap <= MOST:
-                yield _issue("out_of_range", f"A cap must be 0 or more, {_AT_MOST}.", name, key)
+                yield error("out_of_range", f"A cap must be 0 or more, {_AT_MOST}.", name, key)
             elif problem.cap_basis == "share_of_budget" and cap > 1:
-                yield _warning("out_of_range", f"A share of {cap:g} of the budget never binds.", name, key)
+                yield warning("out_of_range", f"A share of {cap:g} of the budget never binds.", name, key)
 
 
 def _check_deals(problem: Problem) -> Iterator[Issue]:
@@ -67,22 +67,22 @@ def _check_deal(
     """Yield what is wrong with a deal. most_risk: with which its risk, weighted and penalized, is an amount at most."""
     low, high = yields
     if not 0 < deal.price <= MOST:
-        yield _issue("out_of_range", f"A price must be above 0 and {_AT_MOST}.", "deals", index, "price")
+        yield error("out_of_range", f"A price must be above 0 and {_AT_MOST}.", "deals", index, "price")
     if not low <= deal.yield_ <= high:
         bounds = f"0 or more, {_AT_MOST}" if high == MOST else f"between {low:g} and {high:g} as a rate"
-        yield _issue("out_of_range", f"A yield must be {bounds}.", "deals", index, "yield")
+        yield error("out_of_range", f"A yield must be {bounds}.", "deals", index, "yield")
     if not 0 <= deal.risk <= most_risk:
         message = f"A risk must be 0 or more; of the whole deal, and times the penalty, {_AT_MOST}."
-        yield _issue("out_of_range", message, "deals", index, "risk")
+        yield error("out_of_range", message, "deals", index, "risk")
     for name, share in (("min_allocation", deal.min_allocation), ("max_allocation", deal.max_allocation)):
         if not 0 <= share <= 1:
-            yield _issue("out_of_range", "An allocation must be between 0 and 1.", "deals", index, name)
+            yield error("out_of_range", "An allocation must be between 0 and 1.", "deals", index, name)
     if deal.min_allocation > deal.max_allocation:
-        yield _issue("bad_value", "min_allocation is above max_allocation.", "deals", index, "min_allocation")
+        yield error("bad_value", "min_allocation is above max_allocation.", "deals", index, "min_allocation")
     if whole and deal.min_allocation:
-        yield _issue("bad_value", "Whole deals have no min_allocation.", "deals", index, "min_allocation")
+        yield error("bad_value", "Whole deals have no min_allocation.", "deals", index, "min_allocation")
     if whole and deal.max_allocation < 1:
-        yield _issue("bad_value", "Whole deals have no max_allocation below 1.", "deals", index, "max_allocation")
+        yield error("bad_value", "Whole deals have no max_allocation below 1.", "deals", index, "max_allocation")
 
 
 def _check_ids(problem: Problem) -> Iterator[Issue]:
@@ -90,9 +90,9 @@ def _check_ids(problem: Problem) -> Iterator[Issue]:
     for index, deal in enumerate(problem.deals):
         earlier = first.setdefault(deal.id, index)
         if earlier != index:
-            yield _issue("duplicate_id", f"Deal {earlier} has the id {deal.id!r} too.", "deals", index, "id")
+            yield error("duplicate_id", f"Deal {earlier} has the id {deal.id!r} too.", "deals", index, "id")
         if not deal.id:
-            yield _issue("bad_value", "An id must not be empty.", "deals", index, "id")
+            yield error("bad_value", "An id must not be empty.", "deals", index, "id")
 
 
 def _check_lists(problem: Problem) -> Iterator[Issue]:
@@ -102,7 +102,7 @@ def _check_lists(problem: Problem) -> Iterator[Issue]:
     excluded = set(problem.exclude)
     for index, deal_id in enumerate(problem.must_include):
         if deal_id in excluded:
-            yield _issue("bad_value", f"{deal_id!r} is also excluded.", "must_include", index)
+            yield error("bad_value", f"{deal_id!r} is also excluded.", "must_include", index)
     for number, group in enumerate(problem.exclusive_groups):
         yield from _check_references(group, known, ("exclusive_groups", number))
 
@@ -112,9 +112,9 @@ def _check_references(ids: Iterable[str], known: set[str], path: tuple[str | int
     for index, deal_id in enumerate(ids):
         seen[deal_id] += 1
         if deal_id not in known:
-            yield _issue("unknown_id", f"There is no deal {deal_id!r}.", *path, index)
+            yield error("unknown_id", f"There is no deal {deal_id!r}.", *path, index)
         elif seen[deal_id] > 1:
-            yield _issue("duplicate_id", f"{deal_id!r} is listed twice.", *path, index)
+            yield error("duplicate_id", f"{deal_id!r} is listed twice.", *path, index)
 
 
 def _check_caps_apply(problem: Problem) -> Iterator[Issue]:
@@ -127,12 +127,4 @@ def _check_caps_apply(problem: Problem) -> Iterator[Issue]:
 def _check_used(field: str, caps: Iterable[str], names: set[str]) -> Iterator[Issue]:
     for name in caps:
         if name not in names:
-            yield _warning("unused_cap", f"No deal falls under {name!r}.", field, name)
-
-
-def _issue(code: str, message: str, *path: str | int) -> Issue:
-    return Issue(code=code, pointer=pointer(*path), message=message)
-
-
-def _warning(code: str, message: str, *path: str | int) -> Issue:
-    return Issue(code=code, pointer=pointer(*path), message=message, severity=Severity.WARNING)
+            yield warning("unused_cap", f"No deal falls under {name!r}.", field, name)

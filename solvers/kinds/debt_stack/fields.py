@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-from solvers.field_paths import changed_at, patch_at
+from solvers.field_paths import FieldAt
 from solvers.kinds.debt_stack.problem import EXPECTED, DscrScope, Problem, Tranche
 from solvers.kinds.debt_stack.terms import scenarios_of
 from solvers.report import Unit
@@ -25,7 +24,7 @@ _COEFFICIENTS = {"min_dscr", "min_share", "max_share"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Field:
+class Field(FieldAt):
     """A constraint and the problem field behind it.
 
     name: of the constraint; several may share a path, and their prices are parts that add up to the field's. path:
@@ -34,7 +33,6 @@ class Field:
 
     name: str
     label: str
-    path: tuple[str, ...]
     limit: float
     loosest: float
 
@@ -62,14 +60,6 @@ class Field:
     def is_coefficient(self) -> bool:
         """Whether it multiplies a variable: then its price is a first derivative only, without a range."""
         return self.path[-1] in _COEFFICIENTS
-
-    def patch(self, value: float) -> dict[str, Any]:
-        """Return the merge patch of the problem that gives the field this value."""
-        return patch_at(self.path, value)
-
-    def change(self, problem: Problem, value: float) -> Problem:
-        """Return the problem with the field at this value, as the patch would make it."""
-        return changed_at(problem, self.path, value)
 
 
 def fields_of(problem: Problem) -> list[Field]:

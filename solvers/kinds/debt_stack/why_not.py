@@ -4,8 +4,9 @@ from typing import Any
 
 import msgspec
 
+from solvers.amounts import Money
 from solvers.issues import Issue, pointer
-from solvers.kinds.debt_stack.problem import Money, Problem
+from solvers.kinds.debt_stack.problem import Problem
 
 
 class Force(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

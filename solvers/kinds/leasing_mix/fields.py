@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, inf
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from solvers.field_paths import changed_at, patch_at
+from solvers.field_paths import FieldAt
 from solvers.kinds.leasing_mix.cash import incentives_of
 from solvers.kinds.leasing_mix.problem import MOST_LEASES, Package, Problem
 from solvers.report import Unit
@@ -39,7 +39,7 @@ _SOME = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
-class Field:
+class Field(FieldAt):
     """A constraint and the problem field behind it.
 
     name: of the constraint. sort: the field's name in the problem. path: names (and a package's id) from the problem's
@@ -49,7 +49,6 @@ class Field:
     name: str
     label: str
     sort: str
-    path: tuple[str, ...]
     limit: float
     enough: float
 
@@ -95,14 +94,6 @@ class Field:
     def tidy(self, value: float) -> float:
         """Return a value of the field without the rounding of floating point: whole where it must be."""
         return round(value) if self.unit is Unit.WHOLE else round(value, 6)
-
-    def patch(self, value: float) -> dict[str, Any]:
-        """Return the merge patch of the problem that gives the field this value."""
-        return patch_at(self.path, value)
-
-    def change(self, problem: Problem, value: float) -> Problem:
-        """Return the problem with the field at this value, as the patch would make it."""
-        return changed_at(problem, self.path, value)
 
 
 def fields_of(problem: Problem) -> list[Field]:

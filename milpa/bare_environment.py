@@ -2,8 +2,12 @@
 
 import os
 
+OWNER_MARK = "SUPERVISED_BY_MILPA"
+"""Variable of every process of an embedded stack: the data directory that it belongs to, and is found by."""
+
 _NAMES = frozenset(
     {
+        OWNER_MARK,
         "HOME",
         "LANG",
         "LANGUAGE",

@@ -14,6 +14,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from milpa.settings import _NOT_SETTINGS
+
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 CONTRACTS = PROJECT["tool"]["importlinter"]["contracts"]
@@ -248,6 +250,11 @@ def test_no_tracked_file_names_a_registry_or_a_path_of_one_machine(pattern: re.P
         if match:
             found[name] = match[0]
     assert found == {}
+
+
+@pytest.mark.parametrize("name", sorted(_NOT_SETTINGS))
+def test_a_variable_that_is_no_setting_is_told_of_in_a_document(name: str) -> None:
+    assert [document for document in FILES if document.endswith(".md") and name in (ROOT / document).read_text()]
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".md")])

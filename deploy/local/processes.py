@@ -12,10 +12,8 @@ import msgspec
 import psutil
 
 from deploy.local.accounts import Account, become, die_with_parent
+from milpa.bare_environment import OWNER_MARK
 from milpa.errors import FatalError
-
-OWNER_MARK = "SUPERVISED_BY_MILPA"
-"""Environment variable of every part we start: the data directory that it belongs to."""
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,8 +111,8 @@ def keep_small(log: Path, limit: int) -> None:
 def orphans(data_dir: Path, server_folders: frozenset[str]) -> list[psutil.Process]:
     """Return what an earlier, killed supervisor of this data directory left running.
 
-    API and workers carry the mark in their environment; PostgreSQL and Redis run as another account when we are root,
-    whose environment may be hidden from us, so they are known by the folder in their arguments.
+    API, workers and solver processes carry the mark in their environment; PostgreSQL and Redis run as another account
+    when we are root, whose environment may be hidden from us, so they are known by the folder in their arguments.
     """
     return [
         process

@@ -16,11 +16,12 @@ from deploy.local.accounts import die_with_parent
 from deploy.local.environment import environment
 from deploy.local.folders import DataDir
 from deploy.local.lock import only_one
-from deploy.local.processes import OWNER_MARK, Part
+from deploy.local.processes import Part
 from deploy.local.readiness import Doorway
 from deploy.local.servers import Servers
 from deploy.local.supervisor import Supervisor
 from deploy.local.teller import Teller
+from milpa.bare_environment import OWNER_MARK
 from milpa.errors import FatalError
 
 _LOOK_SECONDS = 0.1

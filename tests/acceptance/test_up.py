@@ -103,6 +103,7 @@ def test_jobs_outlive_a_kill_of_everything_and_nothing_is_left_after_an_interrup
     fresh.start("--workers", "2")
     key = fresh.key
     job = solve(fresh)
+    assert fresh.parts("workers.compute"), "solver processes are of the family too: what is left of them is seen"
     fresh.kill_everything()
     fresh.start()
     assert fresh.key == key

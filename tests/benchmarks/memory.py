@@ -1,4 +1,4 @@
-"""Memory of the API, the worker and its solver processes: when all are warm, and after a thousand small jobs more."""
+"""Memory of the API, the worker and its solver processes: idle after the start, warm, and after a thousand small jobs."""
 
 import asyncio
 import time
@@ -15,22 +15,22 @@ from tests.benchmarks.small_jobs import AT_ONCE, KIND, MANY, small_problem, stac
 PARTS = {"deploy.serve": "API", "workers.main": "worker", "workers.compute": "solver processes, together"}
 WARM_UP = 50
 SETTLE_SECONDS, SETTLED_BYTES = 3.0, 2**21
-"""Solver processes start one after the other, in the background: all are there once hardly anything grows."""
+"""Solver processes start one after the other, in the background, and for a while a worn one is there beside its successor:
+all is there, and no more, once hardly anything changes."""
 
 
 def main() -> None:
     """Measure and print."""
     with stack() as (folders, url):
         key = folders.admin_key.read_text().strip()
-        asyncio.run(_jobs(url, key, WARM_UP))
-        _settle(folders)
-        idle = resident(folders)
-        asyncio.run(_jobs(url, key, MANY))
-        _settle(folders)  # a worn solver process and its successor are there at once for a while
-        after = resident(folders)
-    table = Table("part", f"after {WARM_UP} jobs, MiB", f"after {MANY} more, MiB", title="Resident memory")
+        found = [_settled(folders)]
+        for count in (WARM_UP, MANY):
+            asyncio.run(_jobs(url, key, count))
+            found.append(_settled(folders))
+    moments = ("idle after the start, MiB", f"after {WARM_UP} jobs, MiB", f"after {MANY} more, MiB")
+    table = Table("part", *moments, title="Resident memory")
     for part in PARTS.values():
-        table.add_row(part, f"{idle[part] / 2**20:.0f}", f"{after[part] / 2**20:.0f}")
+        table.add_row(part, *(f"{bytes_[part] / 2**20:.0f}" for bytes_ in found))
     Console(width=110).print(table)
 
 
@@ -45,11 +45,13 @@ def resident(folders: DataDir) -> Counter[str]:
     return found
 
 
-def _settle(folders: DataDir) -> None:
-    before = 0
-    while abs((now := resident(folders).total()) - before) > SETTLED_BYTES:
-        before = now
+def _settled(folders: DataDir) -> Counter[str]:
+    """Return resident bytes by part once they hardly change."""
+    before, now = Counter[str](), resident(folders)
+    while abs(now.total() - before.total()) > SETTLED_BYTES:
         time.sleep(SETTLE_SECONDS)
+        before, now = now, resident(folders)
+    return now
 
 
 async def _jobs(url: str, key: str, count: int) -> None:

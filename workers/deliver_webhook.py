@@ -32,7 +32,7 @@ _REST_SECONDS = 0.05
 """The pause between two questions of what is due: jobs that end in quick succession ask once."""
 
 _WRITERS = 3
-"""Database connections that deliveries use at once: jobs under way need the others."""
+"""Database connections that deliveries use at once, beside the one that asks what is due: jobs need the others."""
 
 LONGEST_PAUSE_SECONDS = 86_400.0
 """What a Retry-After may ask for at most."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -370,7 +370,7 @@ def failed(times: int) -> DeliveryRef:
     return DeliveryRef(uuid4(), new_id(), times + 1, times)
 
 
-def parcel(url: str = "https://example.org/") -> Parcel:
+def parcel(url: str = "https://example.org/", secrets: Sequence[str] = ()) -> Parcel:
     now = datetime.now(UTC)
     return Parcel(
         ref=failed(0),
@@ -378,7 +378,7 @@ def parcel(url: str = "https://example.org/") -> Parcel:
         type=WebhookEvent.WEBHOOK_TEST,
         event_at=now,
         now=now,
-        secrets=(),
+        secrets=secrets,
         job=None,
         batch=None,
         data={},

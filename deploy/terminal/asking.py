@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from milpa.client import Client, KindDetail
 
 TABLES = frozenset({".csv", ".xlsx", ".parquet"})
+JOB_FIELDS = frozenset({"options", "files", "name", "tags", "priority", "webhook_url", "reuse"})
+"""What the body of a job says beside its problem."""
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -54,5 +56,10 @@ def _read_file(path: Path, kind: "KindDetail", given: dict[str, Any]) -> Asked:
     except (msgspec.DecodeError, msgspec.ValidationError) as error:
         said = f"{path} is neither a table (.csv, .xlsx, .parquet) nor a JSON object: {error}."
         raise UsageError("bad_file", said) from None
-    problem = body.pop("problem") if isinstance(body.get("problem"), dict) else body
-    return Asked({**problem, **given}, rest={} if problem is body else body)
+    if not isinstance(body.get("problem"), dict):
+        return Asked({**body, **given})
+    problem = body.pop("problem")
+    if unknown := sorted(body.keys() - JOB_FIELDS):
+        known = ", ".join(sorted(JOB_FIELDS))
+        raise UsageError("bad_file", f"{path} says {', '.join(unknown)} beside its problem; a job takes {known}.")
+    return Asked({**problem, **given}, rest=body)

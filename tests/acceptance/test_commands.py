@@ -69,6 +69,9 @@ def test_a_json_problem_can_be_changed_on_the_line(up: Up, tmp_path: Path) -> No
     assert answer["name"] == "From the file"
     with Client(up.url, up.key) as client:
         assert client.problem(answer["id"])["budget"] == 1
+    path.write_bytes(msgspec.json.encode({**body, "nmae": "Misspelt"}))
+    for words in ((), ("--check",)):
+        assert "says nmae beside its problem" in up.milpa("submit", KIND, str(path), *words, code=2)
 
 
 def test_a_check_makes_no_job(up: Up) -> None:

@@ -45,6 +45,18 @@ def instances() -> list[Instance]:
     return found
 
 
+def made(seed: int, n: int = 30, m: int = 5, tightness: float = 0.5) -> Model:
+    """A small problem by the recipe of the published ones, for machines where these are not.
+
+    Weights of 1 to 1,000, limits of a share of their sums, profits of the mean weight and up to 500 more.
+    """
+    generator = np.random.default_rng(seed)
+    weights = generator.integers(1, 1001, (m, n))
+    profits = weights.mean(axis=0) + 500 * generator.random(n)
+    limits = np.floor(tightness * weights.sum(axis=1))
+    return _model(np.concatenate([np.round(profits), weights.ravel(), limits]), n, m)
+
+
 def _model(body: np.ndarray, n: int, m: int) -> Model:
     weights, limits = body[n : n + n * m].reshape(m, n), body[n + n * m :]
     rows = [Row(f"row:{i}", np.arange(n), weights[i], upper=float(limits[i])) for i in range(m)]

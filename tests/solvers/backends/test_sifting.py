@@ -13,7 +13,7 @@ from solvers.backends.model import Model, Shift
 from solvers.backends.sifting import WORKING_SET, Sifter
 from solvers.limits import SolveLimits
 from solvers.result import SolveStatus
-from tests.solvers.backends.mkp import Instance, instances
+from tests.solvers.backends.mkp import Instance, instances, made
 from tests.solvers.backends.support import Watcher
 
 MKP = instances()
@@ -201,6 +201,15 @@ def test_growing_cores_reach_the_optimum_of_the_plain_solver(seed: int) -> None:
     by_core = solve_by_core(model, model.relaxed(), np.arange(120), limits=exact, first=5, plain=0)
     assert by_core.objective == pytest.approx(solve(model, exact).objective, rel=1e-9)
     assert by_core.status is SolveStatus.OPTIMAL
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_knapsack_by_the_recipe_of_the_published_ones_is_solved_to_its_optimum(seed: int) -> None:
+    model, exact = made(seed, tightness=(0.25, 0.5, 0.75)[seed % 3]), SolveLimits(relative_gap=0.0)
+    assert Sifter(model.relaxed()).solve().objective == pytest.approx(solve(model.relaxed(), exact).objective, rel=1e-9)
+    answer = solve_by_core(model, model.relaxed(), np.arange(30), limits=exact, first=8, plain=0)
+    assert answer.status is SolveStatus.OPTIMAL
+    assert answer.objective == pytest.approx(solve(model, exact).objective, rel=1e-9)
 
 
 def test_a_plan_near_enough_to_the_bound_ends_the_search() -> None:

@@ -237,7 +237,7 @@ async def test_foreign_rows_are_missing_rows_to_every_store(database: Database, 
         assert await tx.events.stream("0.00000000000000000000000000000000.0") == []
         assert await tx.files.list(job.id) == []
         assert await tx.files.get(job.id, "deals.xlsx") is None
-        with pytest.raises(UsageError, match="no report"):
+        with pytest.raises(UsageError, match="nothing to make files of"):
             await tx.files.request(job.id, ["pdf"])
 
 

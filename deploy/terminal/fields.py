@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from milpa.errors import UsageError
+from solvers.rows.columns import field_notes
 
 Schema = Mapping[str, Any]
 
@@ -84,6 +85,7 @@ def fields_of(schema: Schema) -> dict[str, Field]:
     """Return the fields of a problem's JSON Schema, by name."""
     root = _resolve(schema, schema)
     required = set(root.get("required", ()))
+    notes = field_notes(root.get("description", ""))
     return {
         name: Field(
             name=name,
@@ -92,7 +94,7 @@ def fields_of(schema: Schema) -> dict[str, Field]:
             choices=tuple(_resolve(node, schema).get("enum", ())),
             required=name in required,
             default=node.get("default"),
-            description=node.get("description", ""),
+            description=node.get("description") or notes.get(name, ""),
         )
         for name, node in root.get("properties", {}).items()
     }

@@ -27,6 +27,10 @@ def test_the_commands_run_one_after_the_other_beside_a_milpa_up(up: Up, tmp_path
         )
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     assert {path.suffix for path in tmp_path.rglob("*.*")} >= {".csv", ".xlsx", ".pdf"}
+    with Client(up.url, up.key) as client:
+        (newest,) = client.jobs(1)
+    second, first = 2_600_000 * (0.072 - 0.1 * 0.11), 2_400_000 * (0.061 - 0.1 * 0.05)
+    assert newest.objective == pytest.approx(second + first), "all of the second deal, and of the first what is left"
 
 
 def test_milpa_is_called_by_its_name_once_the_readme_said_how_it_is_found() -> None:

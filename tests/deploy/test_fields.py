@@ -12,6 +12,12 @@ from milpa.errors import UsageError
 
 
 class Thing(msgspec.Struct):
+    """A thing.
+
+    size: square metres, by the
+    outer measures. id: any
+    """
+
     id: str
     size: float = 1.0
 
@@ -104,6 +110,7 @@ def test_a_text_may_begin_with_a_bracket() -> None:
 def test_the_columns_of_a_table_are_the_fields_of_its_rows() -> None:
     columns = columns_of(msgspec.json.schema(Problem), "things")
     assert [(name, column.required) for name, column in columns.items()] == [("id", True), ("size", False)]
+    assert [column.description for column in columns.values()] == ["any", "square metres, by the outer measures"]
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

@@ -203,7 +203,7 @@ def test_growing_cores_reach_the_optimum_of_the_plain_solver(seed: int) -> None:
     assert by_core.status is SolveStatus.OPTIMAL
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 def test_a_knapsack_by_the_recipe_of_the_published_ones_is_solved_to_its_optimum(seed: int) -> None:
     model, exact = made(seed, tightness=(0.25, 0.5, 0.75)[seed % 3]), SolveLimits(relative_gap=0.0)
     assert Sifter(model.relaxed()).solve().objective == pytest.approx(solve(model.relaxed(), exact).objective, rel=1e-9)

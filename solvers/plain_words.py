@@ -2,7 +2,14 @@
 
 from collections.abc import Sequence
 
+from milpa.jobs import LimitReached
+
 _WHOLE_FROM = 1000
+_ENDS = {
+    LimitReached.TIME: "its time was up",
+    LimitReached.MEMORY: "its memory was used up",
+    LimitReached.STOPPED: "it was stopped",
+}
 
 
 def money(amount: float, currency: str) -> str:
@@ -21,3 +28,12 @@ def listed(names: Sequence[str]) -> str:
     'a, b and c'
     """
     return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names)
+
+
+def unproven(limit: LimitReached) -> str:
+    """Say why an answer is not known to be the best, so that "; …" may follow.
+
+    >>> unproven(LimitReached.STOPPED)
+    'The search ended before this was proven the best, since it was stopped'
+    """
+    return f"The search ended before this was proven the best, since {_ENDS[limit]}"

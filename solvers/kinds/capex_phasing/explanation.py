@@ -48,7 +48,7 @@ def explain(plan: Explained) -> Explanation:
         dual_kind=DualKind.NONE,
         constraints=[_report(field, stands.get(field.name)) for field in fields],
         what_if=[what_if for what_if, _ in tried],
-        sentences=of_plan(problem, plan.solution, tried, plan.objective, plan.found.bound),
+        sentences=of_plan(problem, plan.solution, tried, plan.found, plan.objective),
     )
 
 

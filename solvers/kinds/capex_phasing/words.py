@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from solvers.explain import Repair, WhatIf
 from solvers.kinds.capex_phasing.fields import Field
 from solvers.kinds.capex_phasing.problem import LeftOutReason, Objective, Problem, Solution
+from solvers.kinds.capex_phasing.search import Found
 from solvers.kinds.capex_phasing.terms import labels_of, month_name
+from solvers.plain_words import unproven
 from solvers.result import relative_gap
 
 _CENTS_BELOW = 1000
@@ -70,17 +72,18 @@ def change_in_words(problem: Problem, field: Field, value: float) -> str:
 
 
 def of_plan(
-    problem: Problem, solution: Solution, worths: Sequence[tuple[WhatIf, bool]], objective: float, bound: float | None
+    problem: Problem, solution: Solution, worths: Sequence[tuple[WhatIf, bool]], found: Found, objective: float
 ) -> list[str]:
     """Say what is done and when, what is left out and why, and what one step looser was found to bring.
 
-    worths: each change, and whether its worth is proven; else it is at least that.
+    worths: each change, and whether its worth is proven; else it is at least that. found: how the search ended.
     """
     return [
         _summary(problem, solution),
         *_payback(problem, solution),
         *_left_out(problem, solution),
-        *_distance(problem, objective, bound),
+        *([] if found.limit is None else [f"{unproven(found.limit)}."]),
+        *_distance(problem, objective, found.bound),
         *(_worth(problem, one, proven=proven) for one, proven in worths),
     ]
 

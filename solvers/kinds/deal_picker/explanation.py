@@ -1,5 +1,6 @@
 """Why this plan: what each limit is worth, which deals only just missed it, and which changes would pay."""
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -29,8 +30,13 @@ _NO_CHANGE = 1e-9
 
 
 def explain(problem: Problem, deals: Deals, plan: Plan, limits: SolveLimits) -> Explanation:
-    """Explain a plan. Everything numeric is exact or solved anew; where the model gives no price, there is none."""
+    """Explain a plan. Everything numeric is exact or solved anew; where the model gives no price, there is none.
+
+    Nothing is solved for a plan that a limit ended, or a stop would take as long: its limits are told without prices.
+    """
     x = plan.answer.point
+    if plan.answer.limit is not None:
+        plan = replace(plan, sifter=None, dual_kind=DualKind.NONE)
     extensions = 20 if deals.count <= LARGE else 0
     prices = None if plan.sifter is None else _Prices(plan.sifter, extensions=extensions)
     linear = prices if plan.dual_kind is DualKind.LP else None
@@ -46,7 +52,7 @@ def explain(problem: Problem, deals: Deals, plan: Plan, limits: SolveLimits) -> 
         near_misses=[_near_miss(problem, deals, at, change) for at, change in changes],
         what_if=_what_ifs(problem, plan, _worth_trying(plan, fields, reports), linear, limits),
     )
-    return msgspec.structs.replace(explanation, sentences=sentences_of(problem, explanation))
+    return msgspec.structs.replace(explanation, sentences=sentences_of(problem, explanation, plan.answer.limit))
 
 
 def _report(field: Limit) -> ConstraintReport:

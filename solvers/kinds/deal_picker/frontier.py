@@ -31,25 +31,42 @@ class Point(msgspec.Struct, frozen=True, kw_only=True):
     total_risk: float
 
 
-def frontier(problem: Problem, deals: Deals, plan: Plan, limits: SolveLimits) -> list[Point]:
-    """Return plans from the least risk that holds to where the limit no longer matters; [] when too large or riskless.
+class Frontier(msgspec.Struct, frozen=True, kw_only=True):
+    """Best plans by limit of risk; without points, a sentence on why they are missing ("": no deal has a risk)."""
+
+    points: list[Point] = []
+    missing: str = ""
+
+
+def frontier(problem: Problem, deals: Deals, plan: Plan, limits: SolveLimits) -> Frontier:
+    """Return plans from the least risk that holds to where the limit no longer matters.
 
     Up to 20,000 deals with free shares, 200 where deals are switched on or off.
     """
+    if not deals.risks.any():
+        return Frontier()
     linear = plan.dual_kind is DualKind.LP
-    if deals.count > (MOST_DEALS if linear else MOST_SWITCHED_DEALS) or not deals.risks.any():
-        return []
+    most_deals = MOST_DEALS if linear else MOST_SWITCHED_DEALS
+    if plan.answer.limit is not None:
+        return _missing("the search ended before its plan was proven the best")
+    if deals.count > most_deals:
+        offered = "free shares of deals" if linear else "deals that are bought or not"
+        return _missing(f"of {offered} it is drawn up to {most_deals:,}, and there are {deals.count:,}")
     brief = msgspec.structs.replace(limits, seconds=min(_SECONDS, limits.seconds))
     last = _unlimited(problem, deals, plan, brief)
     if last.x is None:
-        return []
+        return _missing("its end could not be solved in a second")
     least, most = float(deals.risks @ deals.required), float(deals.risks @ last.x)
     if most <= least:
-        return [_point(problem, deals, most, last.point)]
+        return Frontier(points=[_point(problem, deals, most, last.point)])
     levels = np.linspace(least, most, POINTS).tolist()
     plans = _resolved(problem, deals, levels, brief) if linear else _solved(problem, deals, levels, brief)
     points = [_point(problem, deals, level, x) for level, x in plans if x is not None]
-    return sorted(points, key=lambda point: point.max_risk)
+    return Frontier(points=sorted(points, key=lambda point: point.max_risk))
+
+
+def _missing(reason: str) -> Frontier:
+    return Frontier(missing=f"Yield against limits of risk is not drawn: {reason}. It can be asked for as a frontier.")
 
 
 def _unlimited(problem: Problem, deals: Deals, plan: Plan, limits: SolveLimits) -> Answer:

@@ -59,8 +59,8 @@ def _result(problem: Problem, deals: Deals, plan: Plan, limits: SolveLimits) -> 
         return SolveResult(status=answer.status, explanation=explanation, stats=stats)
     if answer.x is None or answer.objective is None:
         return SolveResult(status=SolveStatus.NO_SOLUTION, limit=answer.limit, stats=stats)
-    explanation = explain(problem, deals, plan, limits) if answer.limit is None else Explanation()
-    points = frontier(problem, deals, plan, limits) if answer.limit is None else []
+    explanation = explain(problem, deals, plan, limits)
+    risks = frontier(problem, deals, plan, limits)
     solution = solution_of(problem, deals, answer.x)
     bound = answer.bound
     return SolveResult(
@@ -70,9 +70,15 @@ def _result(problem: Problem, deals: Deals, plan: Plan, limits: SolveLimits) -> 
         objective=solution.objective_value,
         bound=bound,
         gap=None if bound is None else relative_gap(solution.objective_value, bound),
-        explanation=explanation,
-        stats=stats | {"frontier": [msgspec.structs.asdict(point) for point in points]},
+        explanation=_told(explanation, risks.missing),
+        stats=stats | {"frontier": msgspec.to_builtins(risks.points), "frontier_missing": risks.missing},
     )
+
+
+def _told(explanation: Explanation, missing: str) -> Explanation:
+    """Return the explanation with a sentence more, if there is one to say."""
+    sentences = [*explanation.sentences, *([missing] if missing else [])]
+    return msgspec.structs.replace(explanation, sentences=sentences)
 
 
 def _stats(plan: Plan) -> dict[str, Any]:

@@ -12,13 +12,16 @@ MOST_POINTS = 1_000
 MOST_BARS = 20
 
 _TITLE = "Deal picker"
+_FRONTIER = "frontier"
 
 
 def describe(problem: Problem, result: SolveResult[Solution]) -> Report:
     """Return the report of a result; without a solution, why there is none and what would help."""
     solution = result.solution
     tables = [_conflicts(result), _repairs(result)] if solution is None else _tables(problem, result, solution)
-    tables = [table for table in tables if table.rows]
+    missing = result.stats.get("frontier_missing", "")
+    tables = [table for table in tables if table.rows or (table.name == _FRONTIER and missing)]
+    drawn = {table.name for table in tables if table.rows}
     return Report(
         title=_TITLE,
         subtitle=_subtitle(problem),
@@ -26,8 +29,8 @@ def describe(problem: Problem, result: SolveResult[Solution]) -> Report:
         facts=[] if solution is None else list(_facts(problem, result, solution)),
         sentences=result.explanation.sentences,
         tables=tables,
-        charts=[chart for chart in _charts() if any(table.name == chart.table for table in tables)],
-        hidden_tables=[table.name for table in tables if table.name in {"scatter", "frontier"}],
+        charts=[chart for chart in _charts() if chart.table in drawn],
+        hidden_tables=[name for name in ("scatter", _FRONTIER) if name in drawn],
     )
 
 
@@ -199,8 +202,9 @@ def _per_price(problem: Problem, deal: Deal, value: float) -> float:
 
 
 def _frontier(result: SolveResult[Solution]) -> Table:
+    """Return the plans by limit of risk; without rows, a table that says in their place why there are none."""
     return Table(
-        name="frontier",
+        name=_FRONTIER,
         title="What more risk would yield",
         columns=[
             Column(name="max_risk", label="Limit of risk", unit=Unit.NUMBER),
@@ -208,7 +212,7 @@ def _frontier(result: SolveResult[Solution]) -> Table:
             Column(name="objective", label="Objective", unit=Unit.MONEY),
         ],
         rows=[(p["max_risk"], p["total_yield"], p["objective"]) for p in result.stats.get("frontier", [])],
-        note="Each point was solved.",
+        note=result.stats.get("frontier_missing") or "Each point was solved.",
     )
 
 

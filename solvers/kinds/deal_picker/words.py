@@ -4,8 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from milpa.jobs import LimitReached
 from solvers.explain import ConstraintReport, DualKind, Explanation
 from solvers.kinds.deal_picker.problem import Problem
+from solvers.plain_words import unproven
 
 _LARGE = 1000
 _DIGITS = 4
@@ -40,18 +42,23 @@ def cap_words(problem: Problem, cap: float) -> str:
     return f"{amount(cap)} {problem.currency}" if problem.cap_basis == "amount" else f"{amount(cap)} deals"
 
 
-def sentences_of(problem: Problem, explanation: Explanation) -> list[str]:
-    """Say the most useful of an explanation: prices first, then near misses, then what would pay."""
+def sentences_of(problem: Problem, explanation: Explanation, ended_by: LimitReached | None = None) -> list[str]:
+    """Say the most useful of an explanation: prices first, then near misses, then what would pay.
+
+    ended_by: what ended the search before the plan was proven the best, if anything did.
+    """
     return [
-        *_binding(problem, explanation),
+        *_binding(problem, explanation, ended_by),
         *_misses(problem, explanation),
         *(f"{change.label}: {_signed(change.expected_change)} {problem.currency}." for change in explanation.what_if),
     ]
 
 
-def _binding(problem: Problem, explanation: Explanation) -> Iterator[str]:
+def _binding(problem: Problem, explanation: Explanation, ended_by: LimitReached | None) -> Iterator[str]:
     binding = [report for report in explanation.constraints if report.binding]
-    if explanation.dual_kind is DualKind.NONE:
+    if ended_by is not None:
+        yield f"{unproven(ended_by)}; its limits have no price."
+    elif explanation.dual_kind is DualKind.NONE:
         yield "Deals are bought whole or not at all, so that limits have no price; each change below was solved anew."
     elif not binding:
         yield "No limit binds: more budget or higher caps would change nothing."

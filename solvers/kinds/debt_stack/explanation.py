@@ -12,7 +12,7 @@ from solvers.kinds.debt_stack.fields import Field, fields_of
 from solvers.kinds.debt_stack.formulation import Funding, separable
 from solvers.kinds.debt_stack.prices import prices_of
 from solvers.kinds.debt_stack.problem import Problem, Solution
-from solvers.kinds.debt_stack.search import Settled, cheapest
+from solvers.kinds.debt_stack.search import Search, Settled, cheapest
 from solvers.kinds.debt_stack.words import of_conflict, of_funding, value_in_words
 from solvers.patience import Patience
 from solvers.report import Unit
@@ -26,21 +26,26 @@ _TRIED = 10
 _HALVINGS = 60
 
 
-def explain(
-    parts: Funding, settled: Settled, solution: Solution, dual_kind: DualKind, patience: Patience
-) -> Explanation:
-    """Return what the limits of a funding are worth, and the most valuable changes of them."""
+def explain(parts: Funding, settled: Settled, solution: Solution, found: Search, patience: Patience) -> Explanation:
+    """Return what the limits of a funding are worth, and the most valuable changes of them.
+
+    Nothing is solved for a funding that a limit ended, or a stop would take as long: its limits then have no prices.
+    """
     problem, fields = parts.problem, fields_of(parts.problem)
-    prices = prices_of(parts, settled, fields)
-    activities = _activities(problem, solution)
-    constraints = [_constraint(problem.cost, field, activities[field.name], prices.get(field.name)) for field in fields]
+    prices = prices_of(parts, settled, fields) if found.limit is None else None
+    dual_kind = DualKind.NONE if prices is None else found.dual_kind
+    activities, in_force = _activities(problem, solution), set(settled.model.row_names)
+    constraints = [
+        _constraint(problem.cost, field, activities[field.name], prices, in_force=field.name in in_force)
+        for field in fields
+    ]
     why = Explanation(
         dual_kind=dual_kind,
         constraints=constraints,
         reduced_costs=_reduced_costs(parts, settled) if dual_kind is DualKind.LP else [],
-        what_if=_what_if(problem, _by_promise(fields, prices), solution.annual_cost, patience),
+        what_if=_what_if(problem, _by_promise(fields, prices or {}), solution.annual_cost, patience),
     )
-    return msgspec.structs.replace(why, sentences=of_funding(problem, solution, fields, why))
+    return msgspec.structs.replace(why, sentences=of_funding(problem, solution, fields, why, found.limit))
 
 
 def explain_infeasible(parts: Funding, patience: Patience) -> Explanation:
@@ -60,9 +65,12 @@ def explain_infeasible(parts: Funding, patience: Patience) -> Explanation:
     )
 
 
-def _constraint(cost: float, field: Field, activity: float | None, price: Price | None) -> ConstraintReport:
-    """Report a constraint; price: None where it is not in force, as of a tranche that is not drawn."""
-    slack = None if activity is None or price is None else 0.0 + field.relax * (field.limit - activity)
+def _constraint(
+    cost: float, field: Field, activity: float | None, prices: dict[str, Price] | None, *, in_force: bool
+) -> ConstraintReport:
+    """Report a constraint. prices: of those in force, which those of an undrawn tranche are not; None: not known."""
+    price = prices.get(field.name) if prices is not None else None
+    slack = 0.0 + field.relax * (field.limit - activity) if in_force and activity is not None else None
     scale = cost if field.unit is Unit.MONEY else 1.0
     exact = price is not None and not field.is_coefficient
     return ConstraintReport(
@@ -72,7 +80,7 @@ def _constraint(cost: float, field: Field, activity: float | None, price: Price 
         limit=field.limit,
         slack=slack,
         binding=slack is not None and slack <= _TIGHT * scale,
-        shadow_price=0.0 if price is None else price.slope,
+        shadow_price=price.slope if price else None if prices is None else 0.0,
         valid_from=price.valid_from(field.limit) if price and exact else None,
         valid_to=price.valid_to(field.limit) if price and exact else None,
     )

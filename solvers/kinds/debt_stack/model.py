@@ -42,7 +42,7 @@ def solve(
         objective=objective,
         bound=bound,
         gap=None if bound is None else relative_gap(objective, bound),
-        explanation=explain(parts, best, solution, found.dual_kind, patience),
+        explanation=explain(parts, best, solution, found, patience),
         stats=stats | {"rows": len(best.model.row_names), "columns": len(best.model.costs)},
     )
 

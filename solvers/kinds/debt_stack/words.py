@@ -1,9 +1,10 @@
 """What a funding says in plain words, with units."""
 
+from milpa.jobs import LimitReached
 from solvers.explain import ConstraintReport, DualKind, Explanation, Repair
 from solvers.kinds.debt_stack.fields import Field
 from solvers.kinds.debt_stack.problem import EXPECTED, Problem, Solution
-from solvers.plain_words import listed, money
+from solvers.plain_words import listed, money, unproven
 from solvers.report import Unit
 
 _PER = 1000
@@ -19,8 +20,13 @@ def value_in_words(problem: Problem, field: Field, value: float) -> str:
     return f"{100 * value:.6g} %" if field.unit is Unit.SHARE else f"{value:.6g}"
 
 
-def of_funding(problem: Problem, solution: Solution, fields: list[Field], why: Explanation) -> list[str]:
-    """Say what is drawn and what it costs, which limits hold the cost up, and what a change was found to bring."""
+def of_funding(
+    problem: Problem, solution: Solution, fields: list[Field], why: Explanation, ended_by: LimitReached | None
+) -> list[str]:
+    """Say what is drawn and what it costs, which limits hold the cost up, and what a change was found to bring.
+
+    ended_by: what ended the search before the funding was proven the cheapest, if anything did.
+    """
     priced = [
         (field, one)
         for field, one in zip(fields, why.constraints, strict=True)
@@ -28,6 +34,8 @@ def of_funding(problem: Problem, solution: Solution, fields: list[Field], why: E
         if field.limit != field.loosest and field.name != "purchase_price"
     ]
     sentences = [_summary(problem, solution), _cover(problem, solution)]
+    if ended_by is not None:
+        sentences.append(f"{unproven(ended_by)}; its limits have no price.")
     sentences += [_worth(problem, field, one) for field, one in priced[:_MOST_SENTENCES]]
     if priced and why.dual_kind is DualKind.FIXED_INTEGER:
         sentences.append("These worths hold while the same tranches are drawn.")

@@ -37,20 +37,22 @@ _REPAIRS = 12
 def explain(parts: Building, solver: Solver, answer: Answer, solution: Solution, patience: Patience) -> Explanation:
     """Return what the limits of a plan are worth, and the most valuable changes of them.
 
-    solver, answer: of the program of `parts`, with the plan found.
+    solver, answer: of the program of `parts`, with the plan found. Nothing is solved for a plan that a limit ended, or
+    a stop would take as long: its limits are told without prices.
     """
     problem, fields = parts.problem, fields_of(parts.problem)
     linear = solver.linear and answer.status is SolveStatus.OPTIMAL
     prices = prices_of(parts, solver, answer.point, fields) if linear else {}
     activities = _activities(problem, solution)
     constraints = [_constraint(field, activities[field.name], prices.get(field.name)) for field in fields]
+    promising = _by_promise(fields, constraints) if answer.limit is None else []
     why = Explanation(
         dual_kind=DualKind.LP if linear else DualKind.NONE,
         constraints=constraints,
         reduced_costs=_reduced_costs(problem, answer) if linear else [],
-        what_if=_what_if(problem, _by_promise(fields, constraints), solution.ncf_12m, patience),
+        what_if=_what_if(problem, promising, solution.ncf_12m, patience),
     )
-    return msgspec.structs.replace(why, sentences=of_plan(problem, solution, fields, why))
+    return msgspec.structs.replace(why, sentences=of_plan(problem, solution, fields, why, answer.limit))
 
 
 def explain_infeasible(parts: Building, patience: Patience) -> Explanation:

@@ -1,9 +1,10 @@
 """What a plan says in plain words, with units."""
 
+from milpa.jobs import LimitReached
 from solvers.explain import ConstraintReport, DualKind, Explanation, Repair
 from solvers.kinds.leasing_mix.fields import Field
 from solvers.kinds.leasing_mix.problem import Problem, Solution
-from solvers.plain_words import listed, money
+from solvers.plain_words import listed, money, unproven
 from solvers.report import Unit
 
 PRICED_STEPS = {Unit.MONEY: 1000.0, Unit.SHARE: 0.01, Unit.YEARS: 0.1, Unit.AREA: 1.0, Unit.WHOLE: 1.0}
@@ -33,8 +34,13 @@ def _plain(value: float) -> str:
     return f"{value:,.2f}".rstrip("0").rstrip(".")
 
 
-def of_plan(problem: Problem, solution: Solution, fields: list[Field], why: Explanation) -> list[str]:
-    """Say what to offer and what it brings, which limits hold it back, and what a change was found to bring."""
+def of_plan(
+    problem: Problem, solution: Solution, fields: list[Field], why: Explanation, ended_by: LimitReached | None = None
+) -> list[str]:
+    """Say what to offer and what it brings, which limits hold it back, and what a change was found to bring.
+
+    ended_by: what ended the search before the plan was proven the best, if anything did.
+    """
     binding = [(field, one) for field, one in zip(fields, why.constraints, strict=True) if one.binding]
     priced = [
         (field, one)
@@ -44,8 +50,11 @@ def of_plan(problem: Problem, solution: Solution, fields: list[Field], why: Expl
     priced.sort(key=lambda entry: -abs(entry[1].shadow_price or 0.0) * PRICED_STEPS[entry[0].unit])
     sentences = [_offers(problem, solution), _cash(problem, solution), _state(problem, solution)]
     sentences += [_worth(problem, field, one) for field, one in priced[:_MOST_SENTENCES]]
-    if why.dual_kind is DualKind.NONE and binding:
-        full = listed([field.label for field, _ in binding[:_MOST_SENTENCES]])
+    full = listed([field.label for field, _ in binding[:_MOST_SENTENCES]])
+    if ended_by is not None:
+        sentences.append(f"{unproven(ended_by)}; its limits have no price.")
+        sentences += [f"Reached: {full}."] if binding else []
+    elif why.dual_kind is DualKind.NONE and binding:
         sentences.append(f"Reached: {full}. They have no price where leases are whole; changes are solved again.")
     gains = [(one.label, money(one.expected_change, problem.currency)) for one in why.what_if[:_SUGGESTIONS]]
     return sentences + [f"Solved again with {label}: brings {amount} more." for label, amount in gains]

@@ -2,18 +2,23 @@
 
 import subprocess
 import sys
+from io import BytesIO
 
 import pytest
+from pypdf import PdfReader
 
-from solvers.kinds.deal_picker import KIND
+from milpa.jobs import FileFormat
+from solvers.kinds.deal_picker import KIND, frontier
 from solvers.kinds.deal_picker.cases import make_sacramento
+from solvers.kinds.deal_picker.problem import Problem
 from solvers.kinds.deal_picker.report import MOST_POINTS
 from solvers.kinds.deal_picker.words import amount, joined, percent
 from solvers.limits import SolveLimits
 from solvers.progress import Silent
 from solvers.report import Report
 from tests.solvers.kinds.deal_picker.problems import case, problem_of
-from tests.solvers.kinds.deal_picker.test_solve import portfolio
+from tests.solvers.kinds.deal_picker.test_solve import hard, portfolio
+from workers.renderers import render
 
 
 def report_of(name: str) -> Report:
@@ -61,6 +66,38 @@ def test_a_crowd_is_shown_by_a_sample() -> None:
     assert scatter.note.endswith("deals, evenly picked.")
     assert len(report.table("by_city").rows) <= 21
     assert sum(row[2] for row in report.table("by_city").rows) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("problem", "seconds", "reason"),
+    [
+        (portfolio(301), 30, "of free shares of deals it is drawn up to 300, and there are 301"),
+        (portfolio(201, mode="whole"), 30, "of deals that are bought or not it is drawn up to 200, and there are 201"),
+        (hard(), 0.5, "the search ended before its plan was proven the best"),
+    ],
+)
+def test_a_frontier_that_is_not_drawn_says_why_where_it_would_stand(
+    problem: Problem, seconds: float, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frontier, "MOST_DEALS", 300)
+    result = KIND.solve(problem, SolveLimits(seconds=seconds, relative_gap=0.001 if seconds > 1 else 0.0), Silent())
+    report = KIND.describe(problem, result)
+    sentence = f"Yield against limits of risk is not drawn: {reason}. It can be asked for as a frontier."
+    assert (report.table("frontier").rows, report.table("frontier").note) == ([], sentence)
+    assert "frontier" not in {*report.hidden_tables, *(chart.table for chart in report.charts)}
+    assert report.sentences[-1] == sentence
+    assert sentence.removesuffix(" It can be asked for as a frontier.") in _words_of_the_pdf(report)
+
+
+def _words_of_the_pdf(report: Report) -> str:
+    (file,) = render(report, FileFormat.PDF, stem="report")
+    return " ".join("".join(page.extract_text() for page in PdfReader(BytesIO(file.data)).pages).split())
+
+
+def test_a_portfolio_without_risk_misses_no_frontier() -> None:
+    report = report_of("worked_example")
+    assert "frontier" not in {table.name for table in report.tables}
+    assert not any("not drawn" in sentence for sentence in report.sentences)
 
 
 def test_the_sacramento_case_is_what_its_formula_makes_of_the_sales() -> None:

@@ -59,9 +59,9 @@ def main() -> None:
         folder.chmod(0o711)
         folders = DataDir(folder / "data")
         with running(folders, "127.0.0.1", 0, 2, Teller(console), apis=2) as stack:
-            samples, done, report = asyncio.run(_soak(stack, folders, arguments.minutes * 60, arguments.seed))
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "samples.json").write_bytes(msgspec.json.encode(samples))
+            arguments.out.mkdir(parents=True, exist_ok=True)
+            notes = Notes(arguments.out / "samples.json")
+            samples, done, report = asyncio.run(_soak(stack, folders, arguments.minutes * 60, arguments.seed, notes))
     draw(samples, arguments.out / "soak.png")
     judged = verdicts(samples)
     _print(console, samples, judged, done, report)
@@ -69,8 +69,21 @@ def main() -> None:
     sys.exit(0 if report.ok and not any(verdict.word == "GROWS" for verdict in judged) else 1)
 
 
+class Notes:
+    """The samples so far, in a file too: a run that breaks off leaves what it saw, and one under way can be watched."""
+
+    def __init__(self, path: Path) -> None:
+        self.samples: list[Sample] = []
+        self._path = path
+
+    def add(self, sample: Sample) -> None:
+        """Keep one more."""
+        self.samples.append(sample)
+        self._path.write_bytes(msgspec.json.encode(self.samples))
+
+
 async def _soak(
-    stack: LocalStack, folders: DataDir, seconds: float, seed: int
+    stack: LocalStack, folders: DataDir, seconds: float, seed: int, notes: Notes
 ) -> tuple[list[Sample], dict[str, int], LedgerReport]:
     async with (
         running_sink() as sink,
@@ -78,23 +91,23 @@ async def _soak(
     ):
         load = Load(client, sink, seed)
         working = asyncio.create_task(load.run())
-        samples = await _watch(Sampler(folders), seconds, working)
+        await _watch(Sampler(folders), seconds, working, notes)
         load.end()
         await working
-    return samples, dict(load.done), await _ledger(folders, load.accepted)
+    return notes.samples, dict(load.done), await _ledger(folders, load.accepted)
 
 
-async def _watch(sampler: Sampler, seconds: float, working: asyncio.Task[None]) -> list[Sample]:
+async def _watch(sampler: Sampler, seconds: float, working: asyncio.Task[None], notes: Notes) -> None:
     pause = min(MAX_PAUSE, max(MIN_PAUSE, seconds / SAMPLES))
     columns = (BarColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn())
-    samples = [await sampler.sample()]
+    notes.add(await sampler.sample())
     with Progress(*columns) as progress:
         bar = progress.add_task("soak", total=seconds, said="")
-        while samples[-1].seconds < seconds and not working.done():
+        while notes.samples[-1].seconds < seconds and not working.done():
             await asyncio.sleep(pause)
-            samples.append(await sampler.sample())
-            progress.update(bar, completed=samples[-1].seconds, said=f"{samples[-1].ended:,} jobs")
-    return samples
+            sample = await sampler.sample()
+            notes.add(sample)
+            progress.update(bar, completed=sample.seconds, said=f"{sample.ended:,} jobs")
 
 
 async def _ledger(folders: DataDir, accepted: Sequence[UUID]) -> LedgerReport:

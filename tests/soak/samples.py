@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import asyncpg
@@ -49,9 +49,12 @@ class Sampler:
         open_files: Counter[str] = Counter()
         for process in orphans(self._folders.root, self._servers.folder_names):
             try:
-                part, share, count = _part(process), process.memory_full_info().pss, process.num_fds()
+                words, share, count = process.cmdline(), process.memory_full_info().pss, process.num_fds()
             except psutil.Error:
                 continue  # ended meanwhile
+            if not words:
+                continue  # ended, and not yet reaped
+            part = _part(words)
             memory[f"memory of {part}, MiB"] += share / 2**20
             open_files[f"descriptors of {part}"] += count
         return {**memory, **open_files}
@@ -81,8 +84,7 @@ class Sampler:
         return {"objects": float(len(files)), "logs, MiB": logs / 2**20}
 
 
-def _part(process: psutil.Process) -> str:
-    words = process.cmdline()
+def _part(words: Sequence[str]) -> str:
     for module, part in MODULES.items():
         if module in words:
             return part

@@ -9,8 +9,8 @@ import numpy as np
 from solvers.backends.model import Shift
 from solvers.backends.sifting import Sifter
 from solvers.explain import ConstraintReport, DualKind, Explanation, ReducedCost, WhatIf
-from solvers.kinds.deal_picker.fields import ON, Limit, limits_of, patched
-from solvers.kinds.deal_picker.formulation import Deals, columns_of, objective
+from solvers.kinds.deal_picker.fields import Limit, limits_of, patched
+from solvers.kinds.deal_picker.formulation import ON, Deals, columns_of, objective, within_reach
 from solvers.kinds.deal_picker.plan import Plan, make_plan
 from solvers.kinds.deal_picker.problem import Problem
 from solvers.kinds.deal_picker.words import sentences_of
@@ -34,7 +34,7 @@ def explain(problem: Problem, deals: Deals, plan: Plan, limits: SolveLimits) -> 
 
     Nothing is solved for a plan that a limit ended, or a stop would take as long: its limits are told without prices.
     """
-    x = plan.answer.point
+    deals, x = within_reach(problem, deals), plan.answer.point
     if plan.answer.limit is not None:
         plan = replace(plan, sifter=None, dual_kind=DualKind.NONE)
     extensions = 20 if deals.count <= LARGE else 0

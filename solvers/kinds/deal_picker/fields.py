@@ -8,12 +8,9 @@ import msgspec
 import numpy as np
 
 from solvers.backends.model import Floats, Shift
-from solvers.kinds.deal_picker.formulation import BUDGET_ROW, RISK_ROW, Deals, cap_rows, cap_unit, group_members
+from solvers.kinds.deal_picker.formulation import BUDGET_ROW, ON, RISK_ROW, Deals, cap_rows, cap_unit, group_members
 from solvers.kinds.deal_picker.problem import Problem
 from solvers.kinds.deal_picker.words import amount, cap_words
-
-ON = 1e-9
-"""Above this share a deal counts as bought."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

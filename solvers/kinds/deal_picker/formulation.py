@@ -14,6 +14,11 @@ BUDGET_ROW = 0
 RISK_ROW = 1
 """Where there is a limit of risk, its row; caps follow."""
 
+ON = 1e-9
+"""Above this share a deal counts as bought."""
+_ROUNDING = 1e-6
+"""Of a limit: by how much it may be missed."""
+
 Flags = NDArray[np.bool_]
 
 
@@ -42,6 +47,11 @@ class Deals:
         """Return n."""
         return len(self.prices)
 
+    @property
+    def on_offer(self) -> Flags:
+        """Return which deals may be bought, or must be, though it may be none of them that must."""
+        return (self.most > 0) | self.must
+
 
 def columns_of(problem: Problem) -> Deals:
     """Turn the deals into arrays."""
@@ -69,18 +79,19 @@ def columns_of(problem: Problem) -> Deals:
 
 
 def objective(problem: Problem, deals: Deals) -> Floats:
-    """Σ w_i (yield_i - risk_penalty · risk_i) x_i: the coefficients."""
-    return deals.yields - problem.risk_penalty * deals.risks
+    """Σ w_i (yield_i - risk_penalty · risk_i) x_i: the coefficients, 0 of deals that are not on offer."""
+    return np.where(deals.on_offer, deals.yields - problem.risk_penalty * deals.risks, 0.0)
 
 
 def budget_row(problem: Problem, deals: Deals) -> Row:
     """Σ price_i x_i ≤ budget."""
-    return Row("budget", np.arange(deals.count), deals.prices, upper=problem.budget)
+    on_offer = np.flatnonzero(deals.on_offer)
+    return Row("budget", on_offer, deals.prices[on_offer], upper=problem.budget)
 
 
 def risk_row(problem: Problem, deals: Deals) -> Row:
     """Σ w_i risk_i x_i ≤ max_risk."""
-    carrying = np.flatnonzero(deals.risks)
+    carrying = np.flatnonzero(deals.risks * deals.on_offer)
     return Row("max_risk", carrying, deals.risks[carrying], upper=_or_none(problem.max_risk))
 
 
@@ -94,7 +105,8 @@ def cap_rows(problem: Problem, deals: Deals) -> list[Row]:
         ("city", deals.cities, problem.city_caps),
     ):
         members = _members(names, list(caps))
-        for (name, cap), inside in zip(caps.items(), members, strict=True):
+        for (name, cap), named in zip(caps.items(), members, strict=True):
+            inside = named[deals.on_offer[named]]
             rows.append(Row(f"{kind}:{name}", inside, measure[inside], upper=cap * unit))
     return rows
 
@@ -108,6 +120,19 @@ def limit_rows(problem: Problem, deals: Deals) -> list[Row]:
     """Return the limits that stand in every model: budget, risk, caps."""
     risk = [] if problem.max_risk is None else [risk_row(problem, deals)]
     return [budget_row(problem, deals), *risk, *cap_rows(problem, deals)]
+
+
+def within_reach(problem: Problem, deals: Deals) -> Deals:
+    """Return the deals with nothing on offer of those of which some limit leaves no share that counts.
+
+    In a row with one of 1e15, a solver takes amounts of everyday deals for rounding.
+    """
+    needed = np.full(deals.count, 1.0 - _ROUNDING) if problem.mode == "whole" else np.maximum(deals.least, ON)
+    within = np.ones(deals.count, dtype=bool)
+    for row in limit_rows(problem, deals):
+        if row.upper > 0:  # at 0, the next bit is worth what it brings in
+            within[row.columns] &= np.asarray(row.values) * needed[row.columns] <= row.upper
+    return replace(deals, most=np.where(within | deals.must, deals.most, 0.0))
 
 
 def group_members(problem: Problem, deals: Deals) -> list[Whole]:

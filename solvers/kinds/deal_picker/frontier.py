@@ -9,8 +9,7 @@ from solvers.backends.highs import Answer
 from solvers.backends.model import Floats, Shift
 from solvers.backends.sifting import Sifter
 from solvers.explain import DualKind
-from solvers.kinds.deal_picker.fields import ON
-from solvers.kinds.deal_picker.formulation import RISK_ROW, Deals, objective, packing_model
+from solvers.kinds.deal_picker.formulation import ON, RISK_ROW, Deals, objective, packing_model, within_reach
 from solvers.kinds.deal_picker.plan import Plan, make_plan
 from solvers.kinds.deal_picker.problem import Problem
 from solvers.limits import SolveLimits
@@ -81,7 +80,8 @@ def _resolved(
 ) -> Iterator[tuple[float, Floats | None]]:
     """Solve one linear program, and again at each level from where the one before it stands."""
     *below, top = levels
-    sifter = Sifter(packing_model(_under(problem, top), deals), limits)
+    loosest = _under(problem, top)
+    sifter = Sifter(packing_model(loosest, within_reach(loosest, deals)), limits)
     yield top, _optimal(sifter.solve())
     below.reverse()
     yield from zip(below, sifter.plans_along(Shift(row_upper={RISK_ROW: 1.0}), [b - top for b in below]), strict=True)

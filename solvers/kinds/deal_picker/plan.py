@@ -19,6 +19,7 @@ from solvers.kinds.deal_picker.formulation import (
     packing_model,
     switched_deals,
     switched_model,
+    within_reach,
 )
 from solvers.kinds.deal_picker.problem import Problem
 from solvers.limits import SolveLimits
@@ -48,6 +49,7 @@ def make_plan(
 ) -> Plan:
     """Find the best plan. start: allocations, shape (n,), to begin a MILP with."""
     progress, started = progress or Silent(), time.perf_counter()
+    deals = within_reach(problem, deals)
     packing = packing_model(problem, deals)
     built = time.perf_counter() - started
     switched = switched_deals(problem, deals)

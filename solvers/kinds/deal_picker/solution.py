@@ -3,8 +3,7 @@
 import numpy as np
 
 from solvers.backends.model import Floats
-from solvers.kinds.deal_picker.fields import ON
-from solvers.kinds.deal_picker.formulation import Deals, objective
+from solvers.kinds.deal_picker.formulation import ON, Deals, objective
 from solvers.kinds.deal_picker.problem import Allocation, Problem, Slice, Solution
 
 

@@ -69,7 +69,7 @@ def _least(type_: Any, declared: inspect.Type, value: float) -> float:
 def test_numbers_at_their_least_lead_to_an_answer_that_holds(name: str) -> None:
     kind, make = KINDS[name]
     declared, answered = inspect.type_info(kind.problem), 0
-    for seed in range(120):
+    for seed in range(80):
         rng = random.Random(f"{name} {seed}")
         body = lowered(msgspec.to_builtins(make(rng)), declared, rng, rng.choice([0.05, 0.15, 0.4]))
         problem = msgspec.convert(body, kind.problem)
@@ -79,7 +79,7 @@ def test_numbers_at_their_least_lead_to_an_answer_that_holds(name: str) -> None:
         assert kind.describe(problem, result).title
         assert result.solution is None or kind.verify(problem, result.solution) == [], body
         answered += 1
-    assert answered >= 40
+    assert answered >= 30
 
 
 def test_a_deal_that_must_be_in_but_can_not_be_bought_at_all_is_priced_by_its_first_share() -> None:

@@ -1,10 +1,11 @@
 """Plans against scipy and against brute force, on hundreds of small portfolios."""
 
+import msgspec
 import numpy as np
 import pytest
 from scipy.optimize import LinearConstraint, linprog, milp
 
-from solvers.kinds.deal_picker.problem import Problem, Solution
+from solvers.kinds.deal_picker.problem import Deal, Problem, Solution
 from solvers.kinds.deal_picker.verify import verify
 from solvers.result import SolveResult, SolveStatus
 from tests.solvers.kinds.deal_picker.problems import Oracle, random_problem, solved
@@ -61,3 +62,13 @@ def test_switched_plans_agree_with_brute_force_over_the_sets_of_deals(seed: int)
         if best.status == 0:
             values.append(-best.fun)
     assert_same(solved(problem), problem, max(values, default=None))
+
+
+@pytest.mark.parametrize("mode", ["shares", "switches", "whole"])
+def test_a_deal_far_beyond_reach_changes_nothing_for_the_others(mode: str) -> None:
+    for seed in range(25):
+        problem = random_problem(seed, switches=mode == "switches", mode="whole" if mode == "whole" else "fractional")
+        risk = 0.0 if problem.yield_basis == "rate" else 1e15
+        giant = Deal(id="giant", price=1e15, yield_=0.0, risk=risk, sector="a", city="x")
+        beside = msgspec.structs.replace(problem, deals=[*problem.deals, giant])
+        assert_same(solved(beside), beside, solved(problem).objective)

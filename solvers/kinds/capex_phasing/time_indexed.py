@@ -52,10 +52,14 @@ def real_amounts(of: Instance) -> Amounts:
 
 
 def whole_amounts(of: Instance) -> Amounts:
-    """Return the numbers in units of which each is a whole multiple, or nearly: then no plan that holds is refused."""
+    """Return the numbers in units of which each is a whole multiple, or nearly: then no plan that holds is refused.
+
+    Cash of a month beyond what all projects cost is left out: it pays for no more, and would make the units coarse.
+    """
     able = [place for place in range(of.size) if of.may_start(place)]
-    income = [exact(amount) for amount in monthly_cash(of.problem)]
-    uplift = [exact(amount) if of.problem.reinvest_uplift else Fraction(0) for amount in of.uplift]
+    enough = sum((sum(of.payments[place], Fraction(0)) for place in able), Fraction(0))
+    income = [min(exact(amount), enough) for amount in monthly_cash(of.problem)]
+    uplift = [min(exact(amount), enough) if of.problem.reinvest_uplift else Fraction(0) for amount in of.uplift]
     known = [amount for place in able for amount in (*of.payments[place], uplift[place])]
     units = whole_units([*income, sum(income), *known])
     uses, limits = [], []

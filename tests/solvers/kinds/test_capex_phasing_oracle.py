@@ -222,3 +222,17 @@ def test_both_forms_of_the_model_find_the_same(objective: str) -> None:
         assert (one.objective is None) == (other.objective is None), problem
         if one.objective is not None:
             assert one.objective == pytest.approx(other.objective, rel=1e-7, abs=1e-6), problem
+
+
+def test_cash_without_end_in_one_month_leaves_the_cents_of_the_others_as_they_are() -> None:
+    for seed in range(20):
+        rng = random.Random(f"riches {seed}")
+        problem = a_problem(rng, rng.choice(["npv", "uplift"]))
+        cash = problem.monthly_cash
+        months = list(cash) if isinstance(cash, list) else [cash] * problem.horizon_months
+        rich = msgspec.structs.replace(problem, monthly_cash=[*months[:-1], 1e15], reinvest_uplift=True)
+        best, found = Enumerated(rich).best(), found_by(rich)
+        assert (best is None) == (found.starts is None), rich
+        if best is not None:
+            assert KIND.verify(rich, solution_of(instance_of(rich), found.starts)) == [], rich
+            assert found.objective == pytest.approx(best[0], rel=1e-7, abs=1e-6), rich

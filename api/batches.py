@@ -11,8 +11,8 @@ from litestar.params import FromPath
 from litestar.response import Stream
 
 from api import sse
-from api.bodies import AnyRequest, answer, decode_asked, read_json
-from api.entries import read_entries
+from api.bodies import AnyRequest, answer, decode_body, off_loop, read_json
+from api.entries import read_entries, read_loose
 from api.events import open_stream
 from api.limits import making_jobs
 from api.links import base_url, show_job
@@ -23,10 +23,11 @@ from api.queries import idempotency_key
 from api.services import services_of, settings_for
 from api.submissions import Line, idempotency_of
 from api.trails import note_made, transaction_of
-from api.web_addresses import WebAddress, address_issues
+from api.web_addresses import WebAddress
 from milpa.jobs import Job, JobState
 from milpa.settings import Settings
 from storage.rows import BatchRow, NewJob, SubmittedBatch
+from storage.submit import MAX_BATCH
 
 
 class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,7 +36,7 @@ class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     webhook_url: told once, when the last of them has ended.
     """
 
-    jobs: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=1000)]
+    jobs: Annotated[list[msgspec.Raw], msgspec.Meta(min_length=1, max_length=MAX_BATCH)]
     name: Line | None = None
     webhook_url: WebAddress | None = None
 
@@ -92,13 +93,14 @@ def _answer_made(request: AnyRequest, batch: SubmittedBatch) -> Response[bytes]:
 
 
 async def _read(body: bytes, settings: Settings) -> tuple[BatchRequest, list[NewJob]]:
-    """Read every entry; one that is wrong refuses them all, with the issues of all."""
-    asked = await decode_asked(body, BatchRequest, settings)
-    entries = await read_entries(asked.jobs, settings)
-    wrong = address_issues(asked.webhook_url, settings)
-    if entries.issues or wrong:
-        raise invalid([*wrong, *entries.issues], len(wrong) + entries.total)
-    return asked, entries.jobs
+    """Read every entry, whatever is wrong beside them; one that is wrong refuses them all, with the issues of all."""
+    decoded = await off_loop(len(body), lambda: decode_body(body, BatchRequest, settings))
+    loose = await read_loose(body, settings)
+    entries = await read_entries(loose.entries(MAX_BATCH), settings)
+    wrong = [*decoded.issues, *loose.address_issues(decoded.issues, settings)]
+    if decoded.value is None or entries.issues or wrong:
+        raise invalid([*wrong, *entries.issues], decoded.total + len(wrong) - len(decoded.issues) + entries.total)
+    return decoded.value, entries.jobs
 
 
 @get(

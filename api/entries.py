@@ -1,12 +1,14 @@
-"""Jobs in a list, each of its own kind: all of them, or the issues of all."""
+"""Jobs in a list, each of its own kind: all of them, or the issues of all, whatever else is wrong with the body."""
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 
-from api.bodies import decode_body
+from api.bodies import decode_body, off_loop
 from api.submissions import Reading, read_batch_item
+from api.web_addresses import address_issues
 from milpa.settings import Settings
 from solvers.issues import Issue, pointer
 from solvers.registry import all_kinds
@@ -19,6 +21,33 @@ class Entries(msgspec.Struct, frozen=True, kw_only=True):
     jobs: list[NewJob]
     issues: list[Issue]
     total: int
+
+
+class Loose(msgspec.Struct, frozen=True):
+    """The parts of a body that have rules of their own, whatever is wrong with the types of the others."""
+
+    jobs: msgspec.Raw = msgspec.Raw(b"null")
+    webhook_url: Any = None
+    cron: Any = None
+    timezone: Any = None
+
+    def entries(self, most: int) -> list[msgspec.Raw]:
+        """Return the jobs where they are a list, and not longer than it may be."""
+        try:
+            found = msgspec.json.decode(self.jobs, type=list[msgspec.Raw])
+        except msgspec.ValidationError:
+            return []
+        return found if len(found) <= most else []
+
+    def address_issues(self, found: Sequence[Issue], settings: Settings) -> list[Issue]:
+        """Return what is wrong with the address beyond its type, of which `found` tells."""
+        refused = any(issue.pointer == "/webhook_url" for issue in found)
+        return [] if refused else address_issues(self.webhook_url, settings)
+
+
+async def read_loose(body: bytes, settings: Settings) -> Loose:
+    """Read those parts of a body that is JSON."""
+    return (await off_loop(len(body), lambda: decode_body(body, Loose, settings))).value or Loose()
 
 
 class _Kind(msgspec.Struct, frozen=True):

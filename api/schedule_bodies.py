@@ -6,10 +6,10 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from api.bodies import decode_body, off_loop
-from api.entries import Entries, read_entries
+from api.entries import Entries, Loose, read_entries, read_loose
 from api.problem_details import invalid
 from api.submissions import Line
-from api.web_addresses import WebAddress, address_issues
+from api.web_addresses import WebAddress
 from milpa.jobs import Priority
 from milpa.settings import Settings
 from solvers.issues import Issue
@@ -57,14 +57,6 @@ class SchedulePatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     enabled: bool | UnsetType = UNSET
 
 
-class _Loose(msgspec.Struct, frozen=True):
-    """The parts with rules of their own, whatever is wrong with the types of the others."""
-
-    cron: Any = None
-    timezone: Any = None
-    jobs: Raw = Raw(b"null")
-
-
 class _Given(msgspec.Struct, frozen=True):
     priority: Priority | UnsetType = UNSET
 
@@ -88,25 +80,17 @@ async def read_changes(body: bytes, settings: Settings) -> ScheduleChanges:
 
 async def _read(body: bytes, type_: Any, settings: Settings) -> tuple[Any, list[NewJob]]:
     decoded = await off_loop(len(body), lambda: decode_body(body, type_, settings))
-    loose = (await off_loop(len(body), lambda: decode_body(body, _Loose, settings))).value or _Loose()
-    raw = _list(loose.jobs)
+    loose = await read_loose(body, settings)
+    raw = loose.entries(MAX_JOBS)
     entries = await read_entries(raw, settings)
-    issues = [*decoded.issues, *_timing_issues(loose), *_address_issues(decoded.value, settings), *entries.issues]
+    addresses = loose.address_issues(decoded.issues, settings)
+    issues = [*decoded.issues, *_timing_issues(loose), *addresses, *entries.issues]
     if issues:
         raise invalid(issues, decoded.total + len(issues) - len(decoded.issues) - len(entries.issues) + entries.total)
     return decoded.value, _for_the_night(entries, raw)
 
 
-def _list(jobs: Raw) -> list[Raw]:
-    """Return the jobs where they are a list, and not longer than it may be."""
-    try:
-        found = msgspec.json.decode(jobs, type=list[Raw])
-    except msgspec.ValidationError:
-        return []
-    return found if len(found) <= MAX_JOBS else []
-
-
-def _timing_issues(loose: _Loose) -> list[Issue]:
+def _timing_issues(loose: Loose) -> list[Issue]:
     issues: list[Issue] = []
     if isinstance(loose.cron, str) and (why := why_bad_cron(loose.cron)) is not None:
         issues.append(Issue(code="bad_cron", pointer="/cron", message=why))
@@ -114,11 +98,6 @@ def _timing_issues(loose: _Loose) -> list[Issue]:
         message = "There is no such time zone; an IANA name is meant, such as Asia/Riyadh."
         issues.append(Issue(code="unknown_timezone", pointer="/timezone", message=message))
     return issues
-
-
-def _address_issues(request: Any, settings: Settings) -> list[Issue]:
-    url = getattr(request, "webhook_url", None)
-    return [] if url is UNSET else address_issues(url, settings)
 
 
 def _for_the_night(entries: Entries, raw: list[Raw]) -> list[NewJob]:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from hashlib import sha256
 from typing import Annotated, Any, Literal, cast
 
@@ -103,12 +103,13 @@ async def read_merged(kind: AnyKind, job: dict[str, Any], settings: Settings, si
 
 def read_values(kind: AnyKind, job: dict[str, Any], settings: Settings) -> Reading:
     """Read a submit body given as plain values, here and now."""
-    return _check(kind, convert(job, request_type(kind)), settings, lambda: job)
+    type_ = request_type(kind)
+    return _check(kind, type_, convert(job, type_), settings, lambda: job)
 
 
 def _read(kind: AnyKind, type_: type[JobRequest], body: bytes, settings: Settings) -> Reading:
     decoded = decode_body(body, type_, settings)
-    return _check(kind, decoded, settings, lambda: _plain(body))
+    return _check(kind, type_, decoded, settings, lambda: _plain(body))
 
 
 def _plain(body: bytes) -> Any:
@@ -116,19 +117,28 @@ def _plain(body: bytes) -> Any:
     return json.loads(body) if body.count(b"[") + body.count(b"{") <= MAX_CONTAINERS else None
 
 
-def _check(kind: AnyKind, decoded: Decoded[Any], settings: Settings, plain: Callable[[], Any]) -> Reading:
+def _check(
+    kind: AnyKind, type_: type[JobRequest], decoded: Decoded[Any], settings: Settings, plain: Callable[[], Any]
+) -> Reading:
     """Check what was decoded; plain: gives the body as plain values, for what can be checked of a body refused."""
     request = decoded.value
     if request is None:
         all_found = decoded.total == len(decoded.issues)
-        further = further_issues(kind, plain(), decoded.issues) if all_found else []
+        check = partial(_issues_of, kind, settings)
+        further = further_issues(plain(), type_, decoded.issues, check) if all_found else []
         return Reading(new=None, issues=decoded.issues + further, total=decoded.total + len(further))
+    issues = _issues_of(kind, settings, request)
+    new = None if has_errors(issues) else _new_job(kind, request, issues)
+    return Reading(new=new, issues=issues, total=len(issues))
+
+
+def _issues_of(kind: AnyKind, settings: Settings, request: Any) -> list[Issue]:
+    """Return what is wrong, or odd, with a body that has the right types."""
     issues = _check_options(request.options, settings) + address_issues(request.webhook_url, settings)
     issues += [
         msgspec.structs.replace(issue, pointer="/problem" + issue.pointer) for issue in kind.check(request.problem)
     ]
-    new = None if has_errors(issues) else _new_job(kind, request, issues)
-    return Reading(new=new, issues=issues, total=len(issues))
+    return issues
 
 
 def _check_options(options: JobOptions, settings: Settings) -> list[Issue]:

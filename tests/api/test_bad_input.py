@@ -338,6 +338,22 @@ async def test_one_bad_job_refuses_the_batch_with_the_issues_of_all(http: httpx.
     }
 
 
+async def test_what_is_wrong_with_a_batch_does_not_hide_what_is_wrong_with_its_jobs(http: httpx.AsyncClient) -> None:
+    jobs = [{"kind": "deal-picker", "problem": problem(budget=-1)}, {"kind": "deal-picker", "problem": 7}]
+    wrong = {("out_of_range", "/jobs/0/problem/budget"), ("wrong_type", "/jobs/1/problem")}
+    for more, code, where in (
+        ({"name": 5}, "wrong_type", "/name"),
+        ({"webhook_url": 5}, "wrong_type", "/webhook_url"),
+        ({"color": MARKER}, "unknown_field", "/color"),
+        ({"name": 5, "webhook_url": "http://127.0.0.1/"}, "bad_address", "/webhook_url"),
+    ):
+        details = await refused(http, url="/v1/batches", json={"jobs": jobs, **more})
+        assert issues(details) - {("wrong_type", "/name")} | {(code, where)} == wrong | {(code, where)}
+        assert (code, where) in issues(details)
+    await refused(http, url="/v1/batches", json={"jobs": 7, "name": 5})
+    await refused(http, url="/v1/batches", json=[MARKER])
+
+
 async def test_batches_of_none_and_of_too_many(http: httpx.AsyncClient) -> None:
     assert issues(await refused(http, url="/v1/batches", json={"jobs": []})) == {("too_short", "/jobs")}
     many = [{"kind": "deal-picker", "problem": {}}] * 1001

@@ -84,6 +84,7 @@ async def test_all_that_is_wrong_comes_at_once_with_pointers_into_the_jobs(http:
         "/jobs/1/kind": "unknown_kind",
         "/jobs/2/problem/budget": "out_of_range",
         "/jobs/3/problem/deals/0/price": "wrong_type",
+        "/jobs/3/problem/deals/1/id": "duplicate_id",
         "/jobs/3/priority": "not_allowed",
         "/jobs/4/kind": "missing_field",
     }

@@ -1,16 +1,14 @@
 """All issues at once: type errors hide nothing that can be known in spite of them, and make nothing up."""
 
-import asyncio
 import copy
 from collections.abc import Iterator
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from api.submissions import read_submission, request_type
+from api.submissions import read_values, request_type
 from milpa.settings import Settings
 from solvers.decode import convert
 from solvers.registry import all_kinds
@@ -23,7 +21,7 @@ Found = set[tuple[str, str]]
 
 
 def found_in(kind: str, body: Body) -> Found:
-    reading = asyncio.run(read_submission(KINDS[kind], msgspec.json.encode(body), SETTINGS))
+    reading = read_values(KINDS[kind], body, SETTINGS)
     assert reading.total == len(reading.issues)
     return {(issue.code, issue.pointer) for issue in reading.issues if issue.severity == "error"}
 

@@ -17,6 +17,7 @@ import structlog
 
 from api import sse
 from api.problem_details import log_fault
+from milpa.ending import end
 from milpa.errors import TransientError
 from milpa.jobs import JobEvent, JobState
 from storage.rows import BatchRow, JobRow, StreamedEvent
@@ -110,9 +111,7 @@ class EventHub:
     async def close(self) -> None:
         """Stop reading; open streams end with their connections."""
         self._unlisten()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
 
     # One job
 

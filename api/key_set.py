@@ -11,6 +11,7 @@ import jwt
 import msgspec
 import structlog
 
+from milpa.ending import end
 from milpa.errors import TransientError
 from milpa.repeating import patiently
 
@@ -50,10 +51,7 @@ class KeySet:
         try:
             yield
         finally:
-            tasks = [refreshing, *filter(None, [self._fetching])]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(refreshing, *filter(None, [self._fetching]))
 
     async def _refresh(self) -> None:
         while True:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 
+from milpa.ending import end
 from milpa.errors import TransientError
 from milpa.repeating import patiently
 from storage.limiter import LEASE_SECONDS, Limiter, Pool
@@ -49,5 +50,5 @@ class StreamPlaces:
     async def close(self) -> None:
         """Stop renewing, and finish giving places back."""
         if self._renewing is not None:
-            self._renewing.cancel()
-            await asyncio.gather(self._renewing, *self._releasing, return_exceptions=True)
+            await end(self._renewing)
+            await asyncio.gather(*self._releasing, return_exceptions=True)

@@ -11,6 +11,8 @@ from redis.asyncio import Redis
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
+from milpa.ending import end
+
 EVENTS: Final = "milpa:events"
 """Carries `tenant:job:seq:closed`: the job's log has grown up to seq; closed is 1 when the job has ended, else 0."""
 ADMIT: Final = "milpa:admit"
@@ -132,5 +134,4 @@ class Signals:
         if self._flushing is not None:
             await self._flushing
         if self._reading is not None:
-            self._reading.cancel()
-            await asyncio.gather(self._reading, return_exceptions=True)
+            await end(self._reading)

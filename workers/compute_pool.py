@@ -8,6 +8,7 @@ from typing import Any
 import psutil
 import structlog
 
+from milpa.ending import end
 from milpa.errors import FatalError, TransientError
 from milpa.jobs import Priority
 from milpa.settings import Settings
@@ -60,9 +61,7 @@ class ComputePool:
 
     async def close(self) -> None:
         """Kill every child and wait until all have gone."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(*self._tasks)
         await asyncio.gather(*(child.close() for child in self._children))
         self._children.clear()
 

@@ -14,6 +14,7 @@ import httpcore
 import httpx
 import structlog
 
+from milpa.ending import end
 from milpa.errors import TransientError
 from milpa.repeating import patiently
 from milpa.settings import Settings
@@ -217,9 +218,7 @@ class Deliverer:
 
     async def _give_back(self) -> None:
         held = dict(self._under_way)
-        for task in held.values():
-            task.cancel()
-        await asyncio.gather(*held.values(), return_exceptions=True)
+        await end(*held.values())
         if held:
             with contextlib.suppress(TransientError):
                 async with self._database.fleet() as fleet:

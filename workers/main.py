@@ -14,6 +14,7 @@ from arq.connections import ArqRedis
 from redis.asyncio import Redis
 
 from milpa import logging
+from milpa.ending import end
 from milpa.errors import FatalError, TransientError, UsageError
 from milpa.jobs import Priority, new_id
 from milpa.readiness import say_ready
@@ -61,9 +62,7 @@ async def serve(settings: Settings, *, kinds: str = "solvers.kinds") -> None:
             for task in filter(asyncio.Task.done, background):
                 task.result()
         finally:
-            for task in background:
-                task.cancel()
-            await asyncio.gather(*background, return_exceptions=True)
+            await end(*background)
             await _leave(context)
 
 

@@ -224,8 +224,8 @@ async def test_a_subscription_that_has_fallen_silent_is_opened_anew(
     signals.publish("milpa:test", "before")
     await ear.hears("before")
     assert signals._pubsub is not None
-    connection = signals._pubsub.connection
-    connection._reader = asyncio.StreamReader()  # nothing will ever come from here, as when a firewall has forgotten it
+    signals._pubsub.connection._parser._stream = asyncio.StreamReader()  # where nothing will ever come from again
+    await asyncio.sleep(0.5)  # the read under way still hears
     async with asyncio.timeout(30):
         while "after" not in ear.heard:
             signals.publish("milpa:test", "after")

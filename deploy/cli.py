@@ -7,6 +7,7 @@ interrupted. An infeasible problem is an answer: 0.
 
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -17,7 +18,7 @@ from deploy.terminal.privacy import erase_tenant, rotate_keys
 from deploy.terminal.questions import QUESTIONS
 from deploy.terminal.queue import queue
 from deploy.terminal.webhooks import webhooks
-from milpa.errors import MilpaError
+from milpa.errors import MilpaError, UsageError
 
 BROKEN, INTERRUPTED = 1, 130
 
@@ -38,8 +39,16 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except MilpaError as error:
-        complain(error)
-        sys.exit(error.exit_code)
+        _end(error)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _end(UsageError("file", f"{error.filename}: {error.strerror}."))
+
+
+def _end(error: MilpaError) -> NoReturn:
+    complain(error)
+    sys.exit(error.exit_code)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]}, epilog=(__doc__ or "").partition("\n\n")[2])

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import click
 
@@ -52,8 +53,8 @@ def create(name: str, role: str, scopes: Sequence[str], expires: datetime | None
 
 
 @keys.command()
-@click.argument("key")
-def revoke(key: str) -> None:
+@click.argument("key", type=click.UUID)
+def revoke(key: UUID) -> None:
     """End KEY, by its id, at once and for good."""
     with connect() as client:
         client.revoke_api_key(key)

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import click
 
@@ -70,10 +71,10 @@ def submit(
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", type=click.UUID)
 @out_option
 @json_option
-def watch(job: str, out: Path | None, as_json: bool) -> None:
+def watch(job: UUID, out: Path | None, as_json: bool) -> None:
     """Follow JOB to its end, and show what came out. Exit code 1: it failed or was cancelled."""
     with connect() as client:
         _see_through(client, client.job(job), out, as_json=as_json, download=out is not None)
@@ -96,6 +97,8 @@ def jobs(as_json: bool, **filters: Any) -> None:
         print_json(found)
     elif found:
         show.jobs(found, console())
+    elif any(filters[name] for name in ("state", "kind", "tag", "name")):
+        console().print("There are no such jobs.")
     else:
         console().print(f"No jobs yet. Try [bold]{program()} submit deal-picker --example --wait[/]", highlight=False)
 
@@ -131,11 +134,11 @@ def kinds(kind: str | None, template: Path | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", type=click.UUID)
 @click.option("--make", default="", metavar="xlsx,pdf,csv,png", help="Make these first.")
 @out_option
 @json_option
-def files(job: str, make: str, out: Path | None, as_json: bool) -> None:
+def files(job: UUID, make: str, out: Path | None, as_json: bool) -> None:
     """List the files of JOB; download them with --out; make more with --make."""
     from deploy.terminal import show
 
@@ -152,35 +155,35 @@ def files(job: str, make: str, out: Path | None, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", type=click.UUID)
 @json_option
-def stop(job: str, as_json: bool) -> None:
+def stop(job: UUID, as_json: bool) -> None:
     """End JOB now and keep the best found."""
     with connect() as client:
         _show_state(client.stop(job), as_json=as_json)
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", type=click.UUID)
 @json_option
-def cancel(job: str, as_json: bool) -> None:
+def cancel(job: UUID, as_json: bool) -> None:
     """End JOB now and keep nothing."""
     with connect() as client:
         _show_state(client.cancel(job), as_json=as_json)
 
 
 @click.command()
-@click.argument("job")
+@click.argument("job", type=click.UUID)
 @json_option
-def retry(job: str, as_json: bool) -> None:
+def retry(job: UUID, as_json: bool) -> None:
     """Submit the input of JOB, failed or cancelled, again."""
     with connect() as client:
         _show_state(client.retry(job), as_json=as_json)
 
 
 @click.command()
-@click.argument("job")
-def log(job: str) -> None:
+@click.argument("job", type=click.UUID)
+def log(job: UUID) -> None:
     """Print the solver's log of JOB."""
     with connect() as client:
         click.echo(client.log(job))
@@ -197,11 +200,10 @@ def connect() -> "Client":
 
 
 def _formats(text: str) -> list[FileFormat]:
-    try:
-        return [FileFormat(word.strip()) for word in text.split(",") if word.strip()]
-    except ValueError as error:
-        known = ", ".join(format_.value for format_ in FileFormat)
-        raise UsageError("bad_option", f"{error}: formats are {known}.") from None
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if unknown := [word for word in words if word not in set(FileFormat)]:
+        raise UsageError("bad_option", f"There is no format {unknown[0]!r}: there are {', '.join(FileFormat)}.")
+    return [FileFormat(word) for word in words]
 
 
 def _job_fields(files: str, more: dict[str, Any]) -> dict[str, Any]:
@@ -219,7 +221,11 @@ def _see_through(client: "Client", job: Job, out: Path | None, *, as_json: bool,
 
     from deploy.terminal.follow import follow
 
-    done = follow(client, job, Console(stderr=True) if as_json else console())
+    try:
+        done = follow(client, job, Console(stderr=True) if as_json else console())
+    except KeyboardInterrupt:
+        click.echo(f"The job goes on: {program()} watch {job.id}, or {program()} cancel {job.id}", err=True)
+        raise
     paths: list[Path] = []
     if done.state is JobState.SUCCEEDED and download and client.files(done):
         paths = client.download(done, out or Path(f"{done.kind}-{str(done.id)[-8:]}"))
@@ -274,7 +280,7 @@ def _show_state(job: Job, *, as_json: bool) -> None:
         console().print(f"{job.id}: {job.state}", highlight=False)
 
 
-def _await_files(client: "Client", job: str, formats: list[FileFormat]) -> None:
+def _await_files(client: "Client", job: UUID, formats: list[FileFormat]) -> None:
     import time
 
     deadline = time.monotonic() + _MAKE_SECONDS

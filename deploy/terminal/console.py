@@ -14,6 +14,12 @@ from milpa.errors import MilpaError
 if TYPE_CHECKING:
     from rich.console import Console
 
+_HINTS = {
+    "unauthorized": "The key is that of MILPA_API_KEY, else the one in admin.key of the folder of `milpa up`.",
+    "unreachable": "Does it run there? `milpa up` starts one here; MILPA_URL says where another one is.",
+}
+"""What a person at a terminal can do about an error, by its code."""
+
 
 @cache
 def console(*, stderr: bool = False) -> "Console":
@@ -47,5 +53,7 @@ def complain(error: MilpaError) -> None:
 
     terminal = console(stderr=True)
     terminal.print(f"[red]✗[/] {escape(error.message)} [dim]{error.code}[/]", highlight=False, soft_wrap=True)
+    if error.code in _HINTS:
+        terminal.print(f"[dim]{_HINTS[error.code]}[/]", highlight=False, soft_wrap=True)
     if issues:
         show.issues(issues, getattr(error, "issues_total", len(issues)), terminal)

@@ -13,6 +13,7 @@ from solvers.rows.columns import field_notes
 Schema = Mapping[str, Any]
 
 _SCALARS = frozenset({"string", "number", "integer", "boolean", "null"})
+_NUMBER_HINT = "; numbers are written as 1234.5 or 25e6, a per cent as 0.01"
 _TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
 
 
@@ -49,7 +50,8 @@ class Field(msgspec.Struct, frozen=True, kw_only=True):
             except ValueError:
                 continue
         expected = " or ".join(sorted(self.types - {"null"})) or "a value"
-        raise UsageError("bad_option", f"{self.option}: {text!r} is not {_article(expected)}.")
+        hint = _NUMBER_HINT if self.types & {"number", "integer"} and any(map(str.isdigit, text)) else ""
+        raise UsageError("bad_option", f"{self.option}: {text!r} is not {_article(expected)}{hint}.")
 
     def _is_json(self, text: str) -> bool:
         return text[:1] in {"[", "{"} and bool(self.types & {"array", "object"}) and "string" not in self.types

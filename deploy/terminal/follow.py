@@ -34,6 +34,7 @@ class ProgressLine:
             self._data |= {name: event.data[name] for name in _FIGURES if event.data.get(name) is not None}
         else:
             self._words = str(event.type)
+            self._data = {}  # figures of an attempt that is over
 
     @property
     def words(self) -> str:

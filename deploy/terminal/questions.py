@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import click
 import msgspec
@@ -18,7 +19,7 @@ Case = dict[str, Any]
 
 
 @click.command("what-if", epilog='Example: milpa what-if JOB --case "Budget +10 %" \'{"budget": 110000}\'')
-@click.argument("job")
+@click.argument("job", type=click.UUID)
 @click.option("--case", "given", multiple=True, nargs=2, metavar="NAME PATCH", help="Merge patch of the problem.")
 @click.option(
     "--cases",
@@ -28,7 +29,7 @@ Case = dict[str, Any]
 )
 @click.option("--suggested", is_flag=True, help="What the job's explanation suggests: changes, or repairs.")
 @json_option
-def what_if(job: str, given: Sequence[tuple[str, str]], file: Path | None, *, suggested: bool, as_json: bool) -> None:
+def what_if(job: UUID, given: Sequence[tuple[str, str]], file: Path | None, *, suggested: bool, as_json: bool) -> None:
     """Solve JOB again with changes, and show what each brings."""
     from deploy.terminal import show_answers
 
@@ -47,10 +48,10 @@ def what_if(job: str, given: Sequence[tuple[str, str]], file: Path | None, *, su
 
 
 @click.command("why-not", epilog="Example: milpa why-not JOB deal_id=D · milpa kinds KIND says what can be forced.")
-@click.argument("job")
+@click.argument("job", type=click.UUID)
 @click.argument("words", nargs=-1, required=True, metavar="NAME=VALUE…")
 @json_option
-def why_not(job: str, words: Sequence[str], as_json: bool) -> None:
+def why_not(job: UUID, words: Sequence[str], as_json: bool) -> None:
     """Force something into the answer of JOB, and show what that costs and what breaks."""
     from deploy.terminal import show_answers
 
@@ -60,10 +61,10 @@ def why_not(job: str, words: Sequence[str], as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("jobs", nargs=-1, required=True, metavar="JOB JOB…")
-@click.option("--baseline", help="The one to measure against; else the first.")
+@click.argument("jobs", nargs=-1, required=True, type=click.UUID, metavar="JOB JOB…")
+@click.option("--baseline", type=click.UUID, help="The one to measure against; else the first.")
 @json_option
-def compare(jobs: Sequence[str], baseline: str | None, as_json: bool) -> None:
+def compare(jobs: Sequence[UUID], baseline: UUID | None, as_json: bool) -> None:
     """Put 2 to 10 jobs of one kind side by side: figures, differences, changes of the problem."""
     from deploy.terminal import show_answers
 
@@ -73,13 +74,13 @@ def compare(jobs: Sequence[str], baseline: str | None, as_json: bool) -> None:
 
 
 @click.command(epilog="Example: milpa frontier JOB max_risk --points 12 · milpa kinds KIND lists the fields.")
-@click.argument("job")
+@click.argument("job", type=click.UUID)
 @click.argument("against")
 @click.option("--points", default=10, show_default=True, type=click.IntRange(2, 20))
 @click.option("--from", "first", type=float, help="The first value; else one worth looking at.")
 @click.option("--to", "last", type=float, help="The last value.")
 @json_option
-def frontier(job: str, against: str, as_json: bool, **more: Any) -> None:
+def frontier(job: UUID, against: str, as_json: bool, **more: Any) -> None:
     """Solve JOB at several values of the field AGAINST, and show the curve."""
     from deploy.terminal import show_answers
 
@@ -109,7 +110,7 @@ def _pair(word: str) -> tuple[str, Any]:
         return name, text
 
 
-def _suggestions(client: "Client", job: str) -> list[Case]:
+def _suggestions(client: "Client", job: UUID) -> list[Case]:
     explanation = client.result(job).explanation
     found: list[Case] = explanation.get("repairs") or explanation.get("what_if") or []
     if not found:

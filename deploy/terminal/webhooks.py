@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import click
 
@@ -52,9 +53,9 @@ def create(url: str, events: Sequence[str], kinds: Sequence[str], tags: Sequence
 
 
 @webhooks.command()
-@click.argument("webhook")
+@click.argument("webhook", type=click.UUID)
 @json_option
-def test(webhook: str, as_json: bool) -> None:
+def test(webhook: UUID, as_json: bool) -> None:
     """Send webhook.test to WEBHOOK."""
     with connect() as client:
         sent = client.ping_webhook(webhook)
@@ -65,11 +66,11 @@ def test(webhook: str, as_json: bool) -> None:
 
 
 @webhooks.command()
-@click.argument("webhook", required=False)
+@click.argument("webhook", required=False, type=click.UUID)
 @state_option
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 200))
 @json_option
-def deliveries(webhook: str | None, state: str | None, limit: int, as_json: bool) -> None:
+def deliveries(webhook: UUID | None, state: str | None, limit: int, as_json: bool) -> None:
     """List the newest deliveries with their last attempt, of one WEBHOOK or of all."""
     with connect() as client:
         found = client.deliveries(webhook, limit=limit, **({"state": state} if state else {}))
@@ -77,13 +78,13 @@ def deliveries(webhook: str | None, state: str | None, limit: int, as_json: bool
 
 
 @webhooks.command()
-@click.argument("delivery", required=False)
-@click.option("--of", "webhook", help="Of this webhook, all that has failed, or what --state says.")
+@click.argument("delivery", required=False, type=click.UUID)
+@click.option("--of", "webhook", type=click.UUID, help="Of this webhook, all that has failed, or what --state says.")
 @click.option("--since", type=click.DateTime(), help="With --of: made from then on, UTC.")
 @click.option("--until", type=click.DateTime(), help="With --of: made before, UTC.")
 @state_option
 @json_option
-def redeliver(delivery: str | None, webhook: str | None, *, as_json: bool, **which: Any) -> None:
+def redeliver(delivery: UUID | None, webhook: UUID | None, *, as_json: bool, **which: Any) -> None:
     """Try DELIVERY anew, or a range of them."""
     if (delivery is None) == (webhook is None):
         raise UsageError("bad_option", "Name one DELIVERY, or a webhook with --of.")

@@ -1,6 +1,7 @@
 """The two clients: each drives the same calls over its own httpx client."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import wraps
@@ -27,6 +28,7 @@ T = TypeVar("T")
 
 _HOLD_SECONDS = 45.0
 """Answers may be held this long: waits of 30 s, and room."""
+_ERROR_NUMBER = re.compile(r"^\[Errno -?\d+\] ")
 
 
 def _blocking(call: Callable[P, Call[T]]) -> "Callable[Concatenate[Client, P], T]":
@@ -171,7 +173,7 @@ class Client:
                 try:
                     response = self._http.request(**_http_request(step))
                 except httpx.TransportError as error:
-                    step = steps.throw(_lost(error))
+                    step = steps.throw(_lost(error, self._http.base_url))
                 else:
                     step = steps.send(_answer(response, response.content))
         except StopIteration as stop:
@@ -302,7 +304,7 @@ class AsyncClient:
                 try:
                     response = await self._http.request(**_http_request(step))
                 except httpx.TransportError as error:
-                    step = steps.throw(_lost(error))
+                    step = steps.throw(_lost(error, self._http.base_url))
                 else:
                     step = steps.send(_answer(response, response.content))
         except StopIteration as stop:
@@ -340,8 +342,9 @@ def _answer(response: "httpx.Response", body: bytes) -> Answer:
     return Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()}, body)
 
 
-def _lost(error: "httpx.TransportError") -> LostError:
+def _lost(error: "httpx.TransportError", base_url: "httpx.URL") -> LostError:
     import httpx
 
     early = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
-    return LostError(str(error) or type(error).__name__, maybe_done=not early)
+    words = _ERROR_NUMBER.sub("", str(error)) or type(error).__name__
+    return LostError(f"{base_url}: {words}", maybe_done=not early)

@@ -110,7 +110,7 @@ def _attempts(request: Request, retries: int) -> Call[Answer]:
             answer: Answer = yield request
         except LostError as lost:
             if attempt == retries or (lost.maybe_done and not request.repeatable):
-                raise TransientError("unreachable", f"Milpa can't be reached: {lost}.") from lost
+                raise TransientError("unreachable", f"Milpa can't be reached at {lost}.") from lost
             pause = back_off(attempt)
         else:
             if attempt == retries or not may_repeat(answer, repeatable=request.repeatable):

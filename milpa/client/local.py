@@ -12,18 +12,27 @@ KEY_FILE, ADDRESS_FILE = "admin.key", "address"
 
 
 def find_url(url: str | None) -> str:
-    """Return the given address, else `MILPA_URL`, else that of the local stack."""
-    return (url or os.environ.get("MILPA_URL") or _local(ADDRESS_FILE) or DEFAULT_URL).rstrip("/")
+    """Return the given address, else `MILPA_URL`, else that of the local stack. UsageError `bad_url`: it is none."""
+    found = url or os.environ.get("MILPA_URL") or _local(ADDRESS_FILE) or DEFAULT_URL
+    if not found.startswith(("http://", "https://")):
+        raise UsageError("bad_url", f"The address of Milpa begins with http:// or https://, and {found!r} does not.")
+    return found.rstrip("/")
 
 
 def find_key(api_key: str | None) -> str:
-    """Return the given key, else `MILPA_API_KEY`, else the local admin's. UsageError `no_api_key`: there is none."""
+    """Return the given key, else `MILPA_API_KEY`, else the local admin's.
+
+    UsageError `no_api_key`: there is none; `bad_api_key`: no header can hold it.
+    """
     key = api_key or os.environ.get("MILPA_API_KEY") or _local(KEY_FILE)
     if not key:
         raise UsageError(
             "no_api_key",
-            f"No API key: give api_key, set MILPA_API_KEY, or start `milpa up` here ({_data_dir()} holds none).",
+            f"No API key: give api_key, set MILPA_API_KEY, or start `milpa up` here ({_data_dir()} holds none; "
+            "MILPA_DATA_DIR names another folder).",
         )
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError("bad_api_key", "This is no API key: it has characters that no key has.")
     return key
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 from importlib import resources
 from pathlib import Path
@@ -139,6 +140,42 @@ def test_what_cannot_be_done_has_its_exit_code(up: Up) -> None:
     job = json.loads(up.milpa("submit", KIND, "--example", "--wait", "--json", stderr=False))["job"]["id"]
     assert "✗" in up.milpa("cancel", job, code=2)
     assert "✗" in up.milpa("watch", "00000000-0000-7000-8000-000000000000", code=2)
+    assert "'nightly' is not a valid UUID" in up.milpa("watch", "nightly", code=2)
+    assert "There is no format 'docx': there are xlsx" in up.milpa(
+        "submit", KIND, "--example", "--files", "docx", code=2
+    )
+    assert "There are no such jobs" in up.milpa("jobs", "--name", "nobody has called a job so")
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_in_one_line(up: Up, tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("a file")
+    said = up.milpa("submit", KIND, "--example", "--files", "csv", "--wait", "--out", str(taken), code=2)
+    assert f"✗ {taken}: File exists." in said
+    assert "Traceback" not in said
+    assert "✗" in up.milpa("kinds", KIND, "--template", str(taken / "deals.csv"), code=2)
+
+
+def test_an_interrupt_says_that_the_job_goes_on(up: Up) -> None:
+    up.milpa("queue", "pause", "batch")
+    try:
+        words = (MILPA, "submit", KIND, "--example", "--priority", "batch", "--wait")
+        waiting = subprocess.Popen(words, env=up.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert waiting.stdout is not None
+        assert "queued" in waiting.stdout.readline()
+        waiting.send_signal(signal.SIGINT)
+        _, said = waiting.communicate()
+        (job,) = json.loads(up.milpa("jobs", "--state", "queued", "--json", stderr=False))
+        assert waiting.returncode == 130
+        assert f"watch {job['id']}" in said
+        up.milpa("cancel", job["id"])
+    finally:
+        up.milpa("queue", "resume", "batch")
+
+
+def test_a_key_that_is_not_good_is_told_with_where_it_comes_from(up: Up) -> None:
+    said = run_milpa("jobs", code=2, environ={"MILPA_URL": up.url, "MILPA_API_KEY": "mlp_wrong"})
+    assert "MILPA_API_KEY" in said
 
 
 def test_a_job_stopped_before_anything_was_found_is_watched_to_its_end(up: Up, tmp_path: Path) -> None:
@@ -159,6 +196,7 @@ def test_nobody_home_is_worth_another_try(up: Up) -> None:
     away = {"MILPA_URL": "http://127.0.0.1:1", "MILPA_API_KEY": up.key}
     said = json.loads(run_milpa("jobs", "--json", code=3, environ=away))
     assert said["error"]["code"] == "unreachable"
+    assert said["error"]["message"] == "Milpa can't be reached at http://127.0.0.1:1: Connection refused."
 
 
 def test_keys_are_made_listed_and_revoked(up: Up) -> None:

@@ -76,9 +76,11 @@ def test_settings_take_json() -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--budget", "much"], "--budget: 'much' is not a number"),
+        (["--budget", "much"], r"--budget: 'much' is not a number\.$"),
         (["--budget", "nan"], "'nan' is not a number"),
         (["--budget", "inf"], "'inf' is not a number"),
+        (["--budget", "5.000.000"], "'5.000.000' is not a number; numbers are written as 1234.5"),
+        (["--budget", "6,5 %"], "is not a number; .* a per cent as 0.01"),
         (["--count", "1.5"], "'1.5' is not an integer"),
         (["--budget"], "--budget needs a value"),
         (["--budgte", "1"], "did you mean --budget"),

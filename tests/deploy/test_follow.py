@@ -44,7 +44,13 @@ def test_the_line_tells_phase_incumbent_bound_and_gap_as_they_come(line: Progres
     assert take(line, EventType.PHASE, phase="verify").split()[0] == "verify"
     assert "incumbent 9,400" in shown(line)
     assert take(line, EventType.FILE, name="a.pdf").split()[0] == "files"
-    assert take(line, EventType.SUCCEEDED).split()[0] == "succeeded"
+    assert take(line, EventType.SUCCEEDED) == "succeeded"
+
+
+@pytest.mark.parametrize("type_", [EventType.RETRYING, EventType.SUCCEEDED, EventType.CANCELLED])
+def test_figures_of_an_attempt_that_is_over_are_not_shown_any_more(line: ProgressLine, type_: EventType) -> None:
+    take(line, EventType.INCUMBENT, objective=9400.0, bound=9500.0, gap=0.0106)
+    assert take(line, type_) == str(type_)
 
 
 def test_a_figure_that_is_not_known_is_left_out(line: ProgressLine) -> None:

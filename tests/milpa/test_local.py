@@ -45,6 +45,17 @@ def test_no_key_anywhere_says_what_to_do() -> None:
     assert raised.value.code == "no_api_key"
 
 
+def test_an_address_without_its_scheme_and_a_key_that_no_header_holds_are_refused_by_name() -> None:
+    with pytest.raises(UsageError, match="'localhost:8080' does not") as raised:
+        find_url("localhost:8080")
+    assert raised.value.code == "bad_url"
+    for key in ("mlp_ü", "mlp_a\nb"):
+        with pytest.raises(UsageError) as refused:
+            find_key(key)
+        assert refused.value.code == "bad_api_key"
+        assert key not in refused.value.message
+
+
 def test_the_package_loads_no_client_until_it_is_asked_for() -> None:
     program = "import milpa, milpa.settings, sys; assert 'httpx' not in sys.modules; milpa.Client; import milpa.client"
     subprocess.run([sys.executable, "-c", program], check=True)

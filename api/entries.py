@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from api.bodies import decode_body, off_loop
+from api.kinds import unknown_kind
 from api.submissions import Reading, read_batch_item
 from api.web_addresses import address_issues
 from milpa.settings import Settings
@@ -77,7 +78,6 @@ async def _read_entry(entry: bytes, settings: Settings) -> Reading:
         return Reading(new=None, issues=decoded.issues, total=decoded.total)
     kind = all_kinds().get(decoded.value.kind)
     if kind is None:
-        message = "There is no such kind of job; GET /v1/kinds lists them."
-        issue = Issue(code="unknown_kind", pointer="/kind", message=message)
+        issue = Issue(code="unknown_kind", pointer="/kind", message=unknown_kind(decoded.value.kind))
         return Reading(new=None, issues=[issue], total=1)
     return await read_batch_item(kind, entry, settings)

@@ -11,12 +11,13 @@ from api.bodies import AnyRequest, answer
 from api.links import base_url
 from api.operations import Answer, Operation
 from api.principal import Permission
-from api.problem_details import not_found
+from api.problem_details import ProblemError, not_found
 from api.tables import MEDIA_TYPES, Templates
 from solvers.kind import Family, Sense
 from solvers.registry import AnyKind, all_kinds, get_kind
 from solvers.report import Unit
 from solvers.rows_process import TableFormat
+from solvers.type_words import did_you_mean, ticked
 
 
 class KindSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +68,12 @@ def find_kind(name: str) -> AnyKind:
     try:
         return get_kind(name)
     except KeyError:
-        raise not_found("kind of job; GET /v1/kinds lists them") from None
+        raise ProblemError(404, "not-found", unknown_kind(name)) from None
+
+
+def unknown_kind(name: str) -> str:
+    """Return what is said of a name that no kind has."""
+    return f"There is no such kind of job; GET /v1/kinds lists them.{did_you_mean(name, all_kinds(), ticked)}"
 
 
 @get(
@@ -121,7 +127,7 @@ def _template_route(format_: TableFormat) -> Any:
         requires=Permission.READ,
         operation=Operation(
             tag="Kinds",
-            summary=f"Download an empty table of the kind's rows, as {format_.upper()}.",
+            summary=f"Download a table of the kind's rows to fill in, as {format_.upper()}.",
             answers={200: Answer("The columns, with two example rows.", media_type=MEDIA_TYPES[format_])},
         ),
         name=f"download_template_{format_}",

@@ -5,6 +5,7 @@ from typing import Any
 from msgspec import UNSET
 
 from api.bodies import AnyRequest, decode_asked, read_json
+from api.kinds import unknown_kind
 from api.problem_details import invalid, not_found
 from api.services import settings_for
 from api.web_addresses import address_issues
@@ -29,8 +30,7 @@ def _issues(asked: Any, settings: Settings) -> list[Issue]:
     issues = [] if url is UNSET else address_issues(url, settings, "/url")
     for index, kind in enumerate([] if kinds is UNSET else kinds):
         if kind not in all_kinds():
-            message = "There is no such kind of job; GET /v1/kinds lists them."
-            issues.append(Issue(code="unknown_kind", pointer=pointer("kinds", index), message=message))
+            issues.append(Issue(code="unknown_kind", pointer=pointer("kinds", index), message=unknown_kind(kind)))
     return issues
 
 

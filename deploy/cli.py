@@ -124,12 +124,16 @@ def key(tenant: str) -> None:
 @click.argument("tenant")
 @click.argument("changes", nargs=-1, metavar="[NAME=VALUE]...")
 def limits(tenant: str, changes: tuple[str, ...]) -> None:
-    """Show what TENANT may do, and change it: NAME=0 lifts a limit, NAME= goes back to what holds for all."""
+    """Show what TENANT may do, and change it: NAME=0 lifts a limit, NAME= goes back to what holds for all.
+
+    A change holds everywhere within ten seconds.
+    """
     from deploy.limits import tenant_limits
     from deploy.local.environment import settings_at_hand
 
     for name, (value, own) in tenant_limits(settings_at_hand(), tenant, changes).items():
-        click.echo(f"{value:>14,g}  {name}{'  (its own)' if own else ''}")
+        most = f"{value:,.15g}" if value else "no limit"
+        click.echo(f"{most:>14}  {name}{'  (its own)' if own else ''}")
 
 
 @cli.command()

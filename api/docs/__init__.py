@@ -3,6 +3,7 @@
 from importlib import resources
 
 from litestar import Response, get
+from litestar.response import Redirect
 
 from api import openapi
 from api.operations import Answer, Operation
@@ -13,6 +14,12 @@ _POLICY = (
     "style-src 'self' 'unsafe-inline'; font-src 'self'; worker-src blob:; frame-ancestors 'none'; base-uri 'none'"
 )
 """Redoc writes its styles at run time and searches in a worker made from a blob; nothing may come from elsewhere."""
+
+
+@get("/", requires=Permission.PUBLIC, operation=None, sync_to_thread=False)
+def lead_to_docs() -> Redirect:
+    """Lead who opens the bare address in a browser to the documentation."""
+    return Redirect("docs")
 
 
 @get("/docs", requires=Permission.PUBLIC, operation=None, sync_to_thread=False)
@@ -44,4 +51,4 @@ def _file(name: str) -> bytes:
     return resources.files(__name__).joinpath(name).read_bytes()
 
 
-ROUTES = [read_docs, read_viewer, read_openapi]
+ROUTES = [lead_to_docs, read_docs, read_viewer, read_openapi]

@@ -1,5 +1,6 @@
 """`milpa up`: the stack in the foreground, until Ctrl-C."""
 
+import shlex
 import signal
 import time
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from deploy.local.folders import DataDir
 from deploy.local.stack import LocalStack, running
 from deploy.local.teller import Teller
 from deploy.terminal.console import program
+from milpa.client.local import data_dir
 
 
 def up(folders: DataDir, host: str, port: int, *, apis: int, workers: int, console: Console) -> None:
@@ -40,6 +42,12 @@ def interruptible(console: Console) -> Iterator[None]:
         console.print("Stopped. Everything is kept.")
 
 
+def next_command(folders: DataDir) -> str:
+    """Return what to call next, with the data directory where the command would not find it by itself."""
+    at_hand = folders.root == data_dir().resolve()
+    return f"{'' if at_hand else f'MILPA_DATA_DIR={shlex.quote(str(folders.root))} '}{program()} kinds"
+
+
 def _greet(stack: LocalStack, seconds: float, console: Console) -> None:
     key = stack.folders.admin_key
     lines = [
@@ -47,7 +55,7 @@ def _greet(stack: LocalStack, seconds: float, console: Console) -> None:
         f"  [dim]address[/]    {stack.url}   [dim]documentation: {stack.url}/docs[/]",
         f"  [dim]admin key[/]  {key}",
         f"  [dim]logs[/]       {stack.folders.logs}",
-        f"  [dim]next[/]       {program()} kinds",
+        f"  [dim]next[/]       {next_command(stack.folders)}",
         "\nCtrl-C stops everything.",
     ]
     console.print("\n".join(lines), highlight=False, soft_wrap=True)

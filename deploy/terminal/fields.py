@@ -96,7 +96,7 @@ def fields_of(schema: Schema) -> dict[str, Field]:
             choices=tuple(_resolve(node, schema).get("enum", ())),
             required=name in required,
             default=node.get("default"),
-            description=node.get("description") or notes.get(name, ""),
+            description="; ".join(filter(None, [node.get("description") or notes.get(name, ""), _held(node, schema)])),
         )
         for name, node in root.get("properties", {}).items()
     }
@@ -167,6 +167,21 @@ def _items(node: Schema, schema: Schema) -> frozenset[str]:
         if resolved.get("type") == "array":
             return _types(resolved.get("items", {}), schema)
     return frozenset()
+
+
+def _held(node: Schema, schema: Schema) -> str:
+    """Return what is said of the objects or choices that a field holds, with the names of an object's fields."""
+    for part in node.get("anyOf", [node]):
+        resolved = _resolve(part, schema)
+        listed = resolved.get("type") == "array"
+        held = _resolve(resolved.get("items", {}), schema) if listed else resolved
+        said = " ".join(held.get("description", "").split())
+        if "properties" in held:
+            names = "{" + ", ".join(f'"{name}": …' for name in held["properties"]) + "}"
+            return f"{f'[{names}, …]' if listed else names} {said}"
+        if "enum" in held and part is not held:
+            return said
+    return ""
 
 
 def _resolve(node: Schema, schema: Schema) -> Schema:

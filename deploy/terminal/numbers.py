@@ -21,9 +21,17 @@ def figure(value: Any, unit: str = "number", currency: str = "") -> str:
             text = f"{100 * value:.1f} %"
         case "ratio":
             text = f"{value:.2f}"
+        case "years" | "months" if value != int(value):
+            text = f"{value:,.2f} {unit}"
         case _:
             text = f"{number(value)} {_WORDS.get(unit, '')}"
     return text.rstrip()
+
+
+def difference(value: float, unit: str = "number") -> str:
+    """Return by how much two figures differ, with its sign; of shares in percentage points, without currency."""
+    sign = "+" if value > 0 else ""
+    return f"{sign}{100 * value:.1f} points" if unit == "share" else f"{sign}{figure(value, unit)}"
 
 
 def number(value: float | None) -> str:

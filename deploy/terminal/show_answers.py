@@ -7,7 +7,7 @@ import msgspec
 from rich.console import Console
 from rich.markup import escape
 
-from deploy.terminal.numbers import figure, number
+from deploy.terminal.numbers import difference, figure, number
 from deploy.terminal.show import status, table
 from milpa.jobs import Job
 
@@ -64,8 +64,8 @@ def comparison(found: "Comparison", console: Console) -> None:
         if fact.headline:
             cells = [
                 figure(value, fact.unit, found.currency)
-                + ("" if index == base else _difference(difference, share, fact.unit))
-                for index, (value, difference, share) in enumerate(
+                + ("" if index == base else _difference(change, share, fact.unit))
+                for index, (value, change, share) in enumerate(
                     zip(fact.values, fact.differences, fact.relative_differences, strict=True)
                 )
             ]
@@ -82,12 +82,11 @@ def comparison(found: "Comparison", console: Console) -> None:
             console.print(f"[bold]{name}[/] … {one.changes_total:,} changes in all", highlight=False)
 
 
-def _difference(difference: float | None, share: float | None, unit: str) -> str:
-    if difference is None:
+def _difference(change: float | None, share: float | None, unit: str) -> str:
+    if change is None:
         return ""
-    plus = "+" if difference > 0 else ""
     relative = f" ({_share(share)})" if share is not None else ""
-    return f"\n[dim]{plus}{figure(difference, unit)}{relative}[/]"
+    return f"\n[dim]{difference(change, unit)}{relative}[/]"
 
 
 def frontier(found: "Frontier", console: Console) -> None:

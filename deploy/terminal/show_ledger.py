@@ -30,3 +30,6 @@ def show_ledger(report: LedgerReport) -> None:
         count: int | None = getattr(report, name)
         if count is not None:
             click.echo(f"{count:>10,}  {words}" + (click.style("  ✗", fg="red") if count else ""))
+    click.echo(
+        click.style("✓", fg="green") + " Every promise was kept." if report.ok else "Not every promise was kept."
+    )

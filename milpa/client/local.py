@@ -28,7 +28,7 @@ def find_key(api_key: str | None) -> str:
     if not key:
         raise UsageError(
             "no_api_key",
-            f"No API key: give api_key, set MILPA_API_KEY, or start `milpa up` here ({_data_dir()} holds none; "
+            f"No API key: give api_key, set MILPA_API_KEY, or start `milpa up` here ({data_dir()} holds none; "
             "MILPA_DATA_DIR names another folder).",
         )
     if not (key.isascii() and key.isprintable()):
@@ -36,12 +36,13 @@ def find_key(api_key: str | None) -> str:
     return key
 
 
-def _data_dir() -> Path:
+def data_dir() -> Path:
+    """Return the folder of the stack at hand: `MILPA_DATA_DIR`, else the one in this folder."""
     return Path(os.environ.get("MILPA_DATA_DIR") or DATA_DIR)
 
 
 def _local(name: str) -> str | None:
     try:
-        return (_data_dir() / name).read_text().strip()
+        return (data_dir() / name).read_text().strip()
     except OSError:
         return None

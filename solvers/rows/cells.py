@@ -20,6 +20,8 @@ PAIR_MARK: Final = "="
 Parse = Callable[[str], Any]
 
 _NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+_GROUPED: Final = re.compile(r"\d,|,\d|\d['’\s]+\d|\d\.\d+\.\d")
+"""Marks that are no decimal point for sure: 12,5 or 1.234.567 or 1'000 or 1 000."""
 _TRUTH: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _MIDNIGHT: Final = re.compile(r"(\d{4}-\d\d-\d\d)[ T]00:00:00(\.0+)?")
 _EXACT_FLOAT: Final = 2**53
@@ -92,12 +94,14 @@ def read_whole(text: str) -> int:
 
 def _not_a_number(text: str, wanted: str) -> CellError:
     quoted = show(text)
-    if re.search(r"\d", text) and ("," in text or "'" in text or re.search(r"\d\s+\d", text)):
-        return CellError(
-            "ambiguous_number", f"{quoted} can be read in two ways: write 1234.5, with a point and no marks."
-        )
     if text.endswith("%"):
         return CellError("wrong_type", f"{quoted} is a percentage: write it as a fraction, 6.5% as 0.065.")
+    if _GROUPED.search(text):
+        return CellError(
+            "ambiguous_number",
+            f"{quoted} reads differently from country to country: write 1234.5, with a point and no other marks, "
+            "or give an .xlsx file, whose numbers may look as they like.",
+        )
     if text.lower().lstrip("+-") in {"nan", "inf", "infinity"}:
         return CellError("not_finite", f"{quoted} is no finite number; leave the cell empty if there is none.")
     if text.startswith("#"):

@@ -60,6 +60,9 @@ async def test_an_unknown_kind_is_not_found(http: httpx.AsyncClient) -> None:
     for part in ("", "/example", "/template.csv", "/template.xlsx"):
         answer = await http.get(f"/v1/kinds/tea-leaves{part}")
         assert (answer.status_code, answer.json()["type"]) == (404, "/problems/not-found")
+        assert "Did you mean" not in answer.json()["detail"]
+    misspelt = await http.post("/v1/deal-piker/jobs", json={})
+    assert misspelt.json()["detail"].endswith("Did you mean `deal-picker`?")
 
 
 def test_every_example_decodes_and_checks() -> None:

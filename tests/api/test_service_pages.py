@@ -25,6 +25,13 @@ async def test_docs_need_no_network(app: Litestar) -> None:
         assert (await http.get("/openapi.json")).status_code == 200
 
 
+async def test_the_bare_address_leads_to_the_documentation(app: Litestar) -> None:
+    async with client(app, None) as http:
+        led = await http.get("/")
+        assert led.status_code == 302
+        assert led.headers["location"] == "docs"  # relative: right below whatever path a proxy serves it at
+
+
 async def test_health_needs_no_key(app: Litestar) -> None:
     async with client(app, None) as http:
         assert (await http.get("/health/live")).json() == {"status": "ok"}

@@ -1,5 +1,6 @@
 """Fields on the command line: typed by the schema of the kind, whatever the kind."""
 
+from enum import StrEnum
 from typing import Any, Literal
 
 import msgspec
@@ -22,7 +23,25 @@ class Thing(msgspec.Struct):
     size: float = 1.0
 
 
+class Owner(msgspec.Struct):
+    """One who pays."""
+
+    name: str
+
+
+class Rounding(StrEnum):
+    """Which way figures go."""
+
+    UP = "up"
+    DOWN = "down"
+
+
 class Problem(msgspec.Struct, kw_only=True):
+    """What is asked.
+
+    owner: null for nobody
+    """
+
     budget: float
     count: int = 1
     share: float | None = None
@@ -33,6 +52,8 @@ class Problem(msgspec.Struct, kw_only=True):
     months: int | list[float] = 12
     caps: dict[str, float] = {}
     things: list[Thing] = []
+    owner: Owner | None = None
+    rounding: Rounding = Rounding.UP
 
 
 FIELDS = fields_of(msgspec.json.schema(Problem))
@@ -113,6 +134,13 @@ def test_the_columns_of_a_table_are_the_fields_of_its_rows() -> None:
     columns = columns_of(msgspec.json.schema(Problem), "things")
     assert [(name, column.required) for name, column in columns.items()] == [("id", True), ("size", False)]
     assert [column.description for column in columns.values()] == ["any", "square metres, by the outer measures"]
+
+
+def test_a_field_of_objects_or_choices_says_what_they_are() -> None:
+    assert FIELDS["things"].description.startswith('[{"id": …, "size": …}, …] A thing. size: square metres')
+    assert FIELDS["owner"].description == 'null for nobody; {"name": …} One who pays.'
+    assert FIELDS["rounding"].description == "Which way figures go."
+    assert FIELDS["rounding"].choices == ("down", "up")
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))

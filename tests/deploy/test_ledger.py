@@ -65,11 +65,13 @@ async def test_a_broken_promise_is_marked_and_exits_with_1(settings: Settings, e
     said = run_milpa("check", environ=environ)
     assert "✗" not in said
     assert "0  accepted jobs are lost" in said
+    assert "Every promise was kept." in said
     owner = await asyncpg.connect(settings.database_owner_url.reveal())
     await owner.execute("INSERT INTO tenants (id, name) VALUES (uuidv7(), 'ledger')")
     await owner.execute("INSERT INTO batches (tenant_id, id, size, ended) SELECT id, uuidv7(), 2, 1 FROM tenants")
     await owner.close()
     said = run_milpa("check", environ=environ, code=1)
+    assert "Not every promise was kept." in said
     broken = [line.strip() for line in said.splitlines() if "✗" in line]
     assert broken == ["1  batches are closed or counted wrongly  ✗"]
     report = json.loads(run_milpa("check", "--json", environ=environ, code=1))

@@ -86,10 +86,12 @@ def test_the_command_shows_what_holds(stack: Servers, name: str, monkeypatch: py
     own = settings_of(stack)
     for setting in ("database_url", "seal_keys", "signing_key"):
         monkeypatch.setenv(f"MILPA_{setting.upper()}", getattr(own, setting).reveal())
-    shown = CliRunner().invoke(cli, ["limits", name, "downloads_per_day=7"])
+    shown = CliRunner().invoke(cli, ["limits", name, "downloads_per_day=7", "max_open_jobs=0"])
     assert shown.exit_code == 0, shown.output
     assert "             7  downloads_per_day  (its own)\n" in shown.output
     assert "            10  jobs_per_hour\n" in shown.output
+    assert "      no limit  max_open_jobs  (its own)\n" in shown.output
+    assert "    10,000,000  max_upload_bytes\n" in shown.output
 
 
 def test_the_local_stack_has_no_limits_but_those_of_the_environment(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from deploy.terminal.numbers import figure, gap, size
+from deploy.terminal.numbers import difference, figure, gap, size
 
 
 @pytest.mark.parametrize(
@@ -14,7 +14,9 @@ from deploy.terminal.numbers import figure, gap, size
         (186, "whole", "186"),
         (0.046412345, "number", "0.0464123"),
         (-1234567.8, "number", "-1,234,568"),
-        (4.5, "years", "4.5 years"),
+        (4.5, "years", "4.50 years"),
+        (5.01235, "years", "5.01 years"),
+        (26, "months", "26 months"),
         (120, "sqm", "120 m²"),
         (None, "money", "–"),
         (True, "number", "yes"),
@@ -23,6 +25,14 @@ from deploy.terminal.numbers import figure, gap, size
 )
 def test_each_unit_reads_as_people_write_it(value: object, unit: str, text: str) -> None:
     assert figure(value, unit, "USD") == text
+
+
+def test_shares_differ_by_points_and_money_by_amounts() -> None:
+    assert difference(-0.007, "share") == "-0.7 points"
+    assert difference(0.007, "share") == "+0.7 points"
+    assert difference(3650.0, "money") == "+3,650"
+    assert difference(-1.0, "whole") == "-1"
+    assert difference(0.0) == "0"
 
 
 def test_gaps_and_sizes_have_their_units() -> None:

@@ -45,11 +45,12 @@ class Deal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Problem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Deals to choose from, and the limits to choose within.
 
-    budget: money. risk_penalty: how much yield one unit of risk is worth. max_risk: limit of Σ w·risk·x, null for none.
-    yield_basis: whether yields and risks are amounts of the whole deal or rates per unit of price. mode: `fractional`
-    shares or `whole` deals. sector_caps, city_caps: limit by name, measured by cap_basis: the sum of allocations,
-    money, or a share of the budget; a name without a cap is uncapped. max_deals: how many deals can be bought.
-    must_include, exclude: deal ids. exclusive_groups: of each list of ids one deal at most. currency: a label.
+    budget: money. risk_penalty: how much yield one unit of risk is worth. max_risk: the most risk that all bought
+    shares may have together (null: no limit). yield_basis: whether yields and risks are amounts of the whole deal or
+    rates per unit of price. mode: `fractional` shares or `whole` deals. sector_caps, city_caps: limit by name, measured
+    by cap_basis: the sum of allocations, money, or a share of the budget; a name without a cap is uncapped. max_deals:
+    how many deals can be bought. must_include, exclude: deal ids. exclusive_groups: of each list of ids one deal at
+    most. currency: a label.
     """
 
     budget: PositiveMoney

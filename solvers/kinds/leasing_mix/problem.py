@@ -49,7 +49,7 @@ class Existing(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Package(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A lease on offer, to be signed as many times as pays.
 
-    use: what the space is for. area_per_lease: sqm. max_leases, min_leases: how many at most and at least.
+    use: what the space is for. area_per_lease: sqm. max_leases: how many at most; min_leases: how many at least.
     rent_per_sqm_year: headline rent, money per sqm and year. term_years: from its own start. rent_free_months: from its
     start. fitout_per_sqm: what the owner pays for fitting out, money per sqm. commission_rate: of a year's headline
     rent. start_month: months from now; 12 is after the first year.
@@ -78,9 +78,10 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A building to be let.
 
     total_area: sqm that can be let. min_wault_years: least weighted average of the years that leases, existing and new,
-    run. incentive_budget: the most for rent-free months and fit-out, money. min_occupancy, max_occupancy: let share of
-    total_area. opex_per_sqm_year: what the owner pays on let space; void_cost_per_sqm_year: on vacant space; money per
-    sqm and year. use_caps: use → the most of total_area that new leases of it may take. currency: a label only.
+    run. incentive_budget: the most for rent-free months and fit-out, money. min_occupancy: the least share of
+    total_area to be let; max_occupancy: the largest. opex_per_sqm_year: what the owner pays on let space;
+    void_cost_per_sqm_year: on vacant space; money per sqm and year. use_caps: use → the largest share of total_area
+    that new leases of it may take. currency: a label only.
     """
 
     total_area: Area

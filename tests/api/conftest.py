@@ -1,10 +1,10 @@
-"""The API over the real stack: in process for most tests, behind uvicorn where bytes must flow.
+"""The API over the real stack: in this process, behind uvicorn where bytes must flow, and in a process of its own.
 
-There are always two of it on one PostgreSQL and Redis, and requests go to one and the other in turn.
+Both are on one PostgreSQL and Redis, and requests go to one and the other in turn.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import cycle
 from uuid import UUID, uuid4
@@ -15,13 +15,13 @@ import msgspec
 import pytest
 import uvicorn
 from litestar import Litestar
-from litestar.types import ASGIApp, Receive, Scope, Send
 
 from api.main import create_app
 from deploy.local.servers import Servers
 from storage.rows import Role
 from storage.transaction import Database
 from tests.api.jobs import JobDriver
+from tests.support.api_process import address_of, api_process, listening
 from tests.support.planted import NAME
 from tests.support.stack import settings_of
 
@@ -30,20 +30,40 @@ NewKey = Callable[..., Awaitable[str]]
 Connect = Callable[[str], httpx.AsyncClient]
 
 
-def client(app: Litestar, key: str | None) -> httpx.AsyncClient:
+class InTurn(httpx.AsyncBaseTransport):
+    """Hands requests to one API and the other in turn."""
+
+    def __init__(self, *apis: httpx.AsyncBaseTransport) -> None:
+        self._apis = apis
+        self._turns = cycle(apis)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await next(self._turns).handle_async_request(request)
+
+    async def aclose(self) -> None:
+        for api in self._apis:
+            await api.aclose()
+
+
+class At(httpx.AsyncHTTPTransport):
+    """Connects to this address, wherever a request says that it goes."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__()
+        self._address = httpx.URL(address)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        request.url = request.url.copy_with(host=self._address.host, port=self._address.port)
+        return await super().handle_async_request(request)
+
+
+def client(app: Litestar, key: str | None, *, alone: bool = False) -> httpx.AsyncClient:
+    """Return a client of this app and, if it has one and is not to be alone, of its twin in turn."""
     headers = {"User-Agent": NAME, **({"Authorization": f"Bearer {key}"} if key else {})}
-    transport = httpx.ASGITransport(app=in_turn(app), raise_app_exceptions=False)  # type: ignore[arg-type]
+    twin = None if alone else app.state.get("twin")
+    here = httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]
+    transport = InTurn(here, *([At(twin)] if twin else []))
     return httpx.AsyncClient(transport=transport, base_url=BASE, headers=headers, timeout=60)
-
-
-def in_turn(app: Litestar) -> ASGIApp:
-    """Return an app that hands requests to this one and its twin in turn, or this one when it has none."""
-    apps = cycle([app, app.state.get("twin", app)])
-
-    async def either(scope: Scope, receive: Receive, send: Send) -> None:
-        await next(apps)(scope, receive, send)
-
-    return either
 
 
 @asynccontextmanager
@@ -69,9 +89,16 @@ async def running(app: Litestar) -> AsyncIterator[Litestar]:
 
 
 @pytest.fixture(scope="session")
-async def app(stack: Servers) -> AsyncIterator[Litestar]:
-    settings = settings_of(stack)
-    async with running(create_app(settings)) as app, running(create_app(settings)) as twin:
+def twin(stack: Servers) -> Iterator[str]:
+    """The address of an API in a process of its own."""
+    with listening() as twin, api_process(settings_of(stack), twin):
+        yield address_of(twin)
+
+
+@pytest.fixture(scope="session")
+async def app(stack: Servers, twin: str) -> AsyncIterator[Litestar]:
+    """An API in this process, beside its twin."""
+    async with running(create_app(settings_of(stack))) as app:
         app.state["twin"] = twin
         yield app
 
@@ -107,6 +134,13 @@ async def http(app: Litestar, key: str) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
+async def here(app: Litestar, key: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the API in this process alone, for tests that reach into it."""
+    async with client(app, key, alone=True) as http:
+        yield http
+
+
+@pytest.fixture
 async def small_http(small_app: Litestar, key: str) -> AsyncIterator[httpx.AsyncClient]:
     async with client(small_app, key) as http:
         yield http
@@ -138,7 +172,7 @@ async def owner(stack: Servers) -> AsyncIterator[asyncpg.Connection]:
 @asynccontextmanager
 async def served(app: Litestar) -> AsyncIterator[str]:
     """Serve the app by uvicorn on a free port; yields its address."""
-    config = uvicorn.Config(in_turn(app), port=0, lifespan="off", log_level="critical", access_log=False)  # type: ignore[arg-type]
+    config = uvicorn.Config(app, port=0, lifespan="off", log_level="critical", access_log=False)  # type: ignore[arg-type]
     async with serving(config) as address:
         yield address
 
@@ -164,13 +198,22 @@ async def _start(server: uvicorn.Server) -> None:
     await server.startup()
 
 
-def connect(address: str, key: str) -> httpx.AsyncClient:
-    """Return a client over a real socket."""
-    return httpx.AsyncClient(base_url=address, headers={"Authorization": f"Bearer {key}"}, timeout=60)
+def connect(key: str, *addresses: str) -> httpx.AsyncClient:
+    """Return a client over real sockets, of these APIs in turn."""
+    headers = {"Authorization": f"Bearer {key}"}
+    transport = InTurn(*map(At, addresses))
+    return httpx.AsyncClient(transport=transport, base_url=addresses[0], headers=headers, timeout=60)
 
 
 @pytest.fixture
-async def live(app: Litestar, key: str) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of the tenant's admin over a real socket."""
-    async with served(app) as address, connect(address, key) as http:
+async def live(app: Litestar, twin: str, key: str) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the tenant's admin over real sockets."""
+    async with served(app) as address, connect(key, address, twin) as http:
+        yield http
+
+
+@pytest.fixture
+async def live_here(app: Litestar, key: str) -> AsyncIterator[httpx.AsyncClient]:
+    """The same of the API in this process alone."""
+    async with served(app) as address, connect(key, address) as http:
         yield http

@@ -210,22 +210,22 @@ async def test_reads_are_written_before_a_clean_end(
 
 
 async def test_when_nothing_can_be_kept_nothing_personal_is_shown_and_nothing_more_waits(
-    app: Litestar, http: httpx.AsyncClient, tenant: UUID, new_key: NewKey, monkeypatch: pytest.MonkeyPatch
+    app: Litestar, here: httpx.AsyncClient, tenant: UUID, new_key: NewKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = (await http.post(SUBMIT, json=body())).json()["id"]
-    before = await audit(http)
+    job = (await here.post(SUBMIT, json=body())).json()["id"]
+    before = await audit(here)
     monkeypatch.setattr("storage.audit_buffer.MOST_WAITING", 0)
     put = list[NewAudit]()
     monkeypatch.setattr(AuditBuffer, "put", lambda _self, deed: put.append(deed))
-    assert (await http.get(f"/v1/jobs/{job}/problem")).status_code == 503
-    assert (await http.post(SUBMIT, json=body())).status_code == 503
-    async with client(app, await new_key(tenant, Role.VIEWER)) as viewer:
+    assert (await here.get(f"/v1/jobs/{job}/problem")).status_code == 503
+    assert (await here.post(SUBMIT, json=body())).status_code == 503
+    async with client(app, await new_key(tenant, Role.VIEWER), alone=True) as viewer:
         assert (await viewer.get("/v1/webhooks")).status_code == 503, "whose refusal could not be kept"
-    assert (await http.get(f"/v1/jobs/{job}")).status_code == 200
+    assert (await here.get(f"/v1/jobs/{job}")).status_code == 200
     assert app.state.services.audit.full
     assert put == []
     monkeypatch.undo()
-    assert await audit(http) == before
+    assert await audit(here) == before
 
 
 async def test_a_table_holds_every_row_and_no_formula(

@@ -135,17 +135,17 @@ async def test_all_streams_of_one_holder_ask_once_whether_he_is_still_known() ->
 
 @pytest.mark.parametrize("path", ["/v1/events", "/v1/jobs/{job}/events", "/v1/batches/{batch}/events"])
 async def test_a_stream_is_cut_when_its_key_is_revoked(
-    live: httpx.AsyncClient, database: Database, tenant: UUID, monkeypatch: pytest.MonkeyPatch, path: str
+    live_here: httpx.AsyncClient, database: Database, tenant: UUID, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
     monkeypatch.setattr(events, "KNOWN_SECONDS", 0.0)
     monkeypatch.setattr(event_hub, "POLL_SECONDS", 0.1)
     monkeypatch.setattr(sse, "HEARTBEAT_SECONDS", 0.05)
-    batch = (await live.post("/v1/batches", json={"jobs": [{"kind": "deal-picker", **body()}]})).json()
+    batch = (await live_here.post("/v1/batches", json={"jobs": [{"kind": "deal-picker", **body()}]})).json()
     job = batch["jobs"][0]["id"]
     async with database.transaction(tenant) as transaction:
         key = await transaction.api_keys.create("for a while", Role.VIEWER)
     headers = {**_STREAM, "Authorization": f"Bearer {key.secret}"}
-    async with live.stream("GET", path.format(job=job, batch=batch["id"]), headers=headers) as stream:
+    async with live_here.stream("GET", path.format(job=job, batch=batch["id"]), headers=headers) as stream:
         lines = stream.aiter_lines()
         while await anext(lines) != ": ":
             pass  # it is told, and kept open
@@ -155,11 +155,11 @@ async def test_a_stream_is_cut_when_its_key_is_revoked(
             assert "event: end" not in [line async for line in lines]
 
 
-async def test_a_quiet_stream_sends_comments(live: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_quiet_stream_sends_comments(live_here: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "HEARTBEAT_SECONDS", 0.05)
-    job = await submit(live)
+    job = await submit(live_here)
     lines = []
-    async with live.stream("GET", f"/v1/jobs/{job['id']}/events", headers=_STREAM) as stream:
+    async with live_here.stream("GET", f"/v1/jobs/{job['id']}/events", headers=_STREAM) as stream:
         async for line in stream.aiter_lines():
             lines.append(line)
             if lines.count(": ") == 3:
@@ -410,7 +410,7 @@ async def test_a_stream_never_carries_another_tenants_event(app: Litestar, datab
     tenants = [await add_tenant(database) for _ in range(2)]
     async with served(app) as address, AsyncExitStack() as clients:
         https = [
-            await clients.enter_async_context(connect(address, await new_key(tenant, Role.PLANNER)))
+            await clients.enter_async_context(connect(await new_key(tenant, Role.PLANNER), address))
             for tenant in tenants
         ]
         batches = [(await http.post("/v1/batches", json={"jobs": [ENTRY] * 4})).json() for http in https]

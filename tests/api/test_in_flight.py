@@ -79,7 +79,7 @@ async def test_what_a_client_takes_for_its_body_is_not_counted(bounded: httpx.As
 async def test_an_answer_that_has_begun_goes_on(bounded_app: Litestar, key: str) -> None:
     async with (
         served(bounded_app) as address,
-        connect(address, key) as http,
+        connect(key, address) as http,
         http.stream("GET", "/v1/events", headers={"Accept": "text/event-stream"}) as stream,
     ):
         assert stream.status_code == 200

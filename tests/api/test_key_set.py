@@ -103,9 +103,9 @@ BROKEN: dict[str, dict[str, Any]] = {
 async def test_known_keys_outlive_an_address_that_fails_for_a_while(
     issuer: Issuer, broken: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(key_set, "FETCH_SECONDS", 0.3)
     keys = KeySet(issuer.address)
     await key_ids(keys, "first-RS256")
+    monkeypatch.setattr(key_set, "FETCH_SECONDS", 0.3)
     for name, value in BROKEN[broken].items():
         setattr(issuer, name, value)
     assert await key_ids(keys, "second-RS256", "first-RS256") == [None, "first-RS256"]

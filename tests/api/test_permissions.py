@@ -82,10 +82,10 @@ def test_teachers_and_students_may_ask_who_they_are_and_nothing_else() -> None:
 
 
 @pytest.fixture(scope="module")
-async def address(app: Litestar) -> AsyncIterator[str]:
-    """The API on a socket: streams that do not end must be left in the middle."""
+async def addresses(app: Litestar, twin: str) -> AsyncIterator[tuple[str, str]]:
+    """The APIs on sockets: streams that do not end must be left in the middle."""
     async with served(app) as address:
-        yield address
+        yield address, twin
 
 
 Things = dict[str, str]
@@ -143,10 +143,10 @@ async def read(answer: httpx.Response) -> Any:
 
 @pytest.mark.parametrize("role", ROLES)
 async def test_in_ones_own_tenant_each_role_may_what_the_table_says(
-    address: str, tenant: UUID, own: Things, new_key: NewKey, role: Role
+    addresses: tuple[str, str], tenant: UUID, own: Things, new_key: NewKey, role: Role
 ) -> None:
     in_order = sorted(TABLE, key=lambda route: route.method == ERASES)
-    async with connect(address, await new_key(tenant, role)) as http:
+    async with connect(await new_key(tenant, role), *addresses) as http:
         for route in in_order:
             status = (await ask(http, route, own)).status
             if TABLE[route][role] == NO:
@@ -173,11 +173,17 @@ def test_every_route_with_an_id_that_takes_a_body_has_a_good_one_to_try() -> Non
 
 @pytest.mark.parametrize("role", ROLES)
 async def test_another_tenants_things_are_missing_things_to_every_role(  # noqa: PLR0917  fixtures and the case
-    address: str, tenant: UUID, other: UUID, foreign: Things, new_key: NewKey, settings: Settings, role: Role
+    addresses: tuple[str, str],
+    tenant: UUID,
+    other: UUID,
+    foreign: Things,
+    new_key: NewKey,
+    settings: Settings,
+    role: Role,
 ) -> None:
     before = await rows_of(settings, other)
     missing = missing_like(foreign)
-    async with connect(address, await new_key(tenant, role)) as http:
+    async with connect(await new_key(tenant, role), *addresses) as http:
         for route in WITH_IDS:
             theirs, nobodys = await ask(http, route, foreign), await ask(http, route, missing)
             assert theirs.status == (404 if TABLE[route][role] == YES else 403), f"{route}: {theirs}"
@@ -186,12 +192,12 @@ async def test_another_tenants_things_are_missing_things_to_every_role(  # noqa:
 
 
 async def test_another_tenants_id_runs_the_very_statements_that_a_missing_one_does(
-    app: Litestar, http: httpx.AsyncClient, foreign: Things
+    app: Litestar, here: httpx.AsyncClient, foreign: Things
 ) -> None:
     missing = missing_like(foreign)
-    with statements_noted(app, app.state.twin):
+    with statements_noted(app):
         for route in WITH_IDS:
-            way, *ways = [await statements_of(http, route, ids) for ids in (foreign, foreign, missing, missing)]
+            way, *ways = [await statements_of(here, route, ids) for ids in (foreign, foreign, missing, missing)]
             assert any("WHERE" in statement for statement in way[1:]), f"{route} looks for it"
             assert all(other == way for other in ways), (route, way, ways)
 
@@ -213,7 +219,7 @@ async def statements_of(http: httpx.AsyncClient, route: Route, ids: Things) -> l
 
 
 @contextmanager
-def statements_noted(*apps: Litestar) -> Iterator[None]:
+def statements_noted(app: Litestar) -> Iterator[None]:
     """Note the statements of each request, in its own list."""
 
     def note(statement: str) -> None:
@@ -229,8 +235,8 @@ def statements_noted(*apps: Litestar) -> Iterator[None]:
     def taken(connection: Any, *_: Any) -> None:
         connection.driver_connection.add_query_logger(by_asyncpg)
 
-    databases = [app.state.services.database for app in apps]
-    engines = [engine.sync_engine for database in databases for engine in (database._engine, database._lookups)]
+    database = app.state.services.database
+    engines = [engine.sync_engine for engine in (database._engine, database._lookups)]
     for engine in engines:
         event.listen(engine, "checkout", taken)
         event.listen(engine, "before_cursor_execute", by_sqlalchemy)

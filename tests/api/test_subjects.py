@@ -47,6 +47,12 @@ def kinds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.subjects.all_kinds", lambda: {KIND.name: KIND})
 
 
+@pytest.fixture
+def http(here: httpx.AsyncClient) -> httpx.AsyncClient:
+    """A client of the API in this process, which alone knows the kind."""
+    return here
+
+
 def roster(**more: Any) -> NewJob:
     return NewJob(
         kind="roster",

@@ -1,11 +1,14 @@
-"""A real API process to kill and start again on the same address."""
+"""Real API processes to kill and start again on the same address."""
 
 import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from itertools import cycle
 from pathlib import Path
+from random import Random
 from uuid import UUID, uuid4
 
 from deploy.local import address
@@ -15,6 +18,7 @@ from milpa.settings import Settings
 from storage.rows import Role
 from tests.faults.crew import Crew, environ_of, until
 from tests.faults.load import Submit
+from tests.faults.proxy import Proxy, Streams, listening
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,6 +72,30 @@ class Api:
         """End it for good."""
         await self.kill()
         self._listening.close()
+
+
+@asynccontextmanager
+async def two_apis(settings: Settings, folder: Path, *words: str) -> AsyncIterator[tuple[Api, Api]]:
+    """Two that serve, each on an address of its own."""
+    apis = Api(settings, folder, *words), Api(settings, folder, *words)
+    await asyncio.gather(*(api.start() for api in apis))
+    try:
+        yield apis
+    finally:
+        await asyncio.gather(*(api.end() for api in apis))
+
+
+@asynccontextmanager
+async def gateway(apis: Sequence[Api], dice: Random) -> AsyncIterator[Proxy]:
+    """One address for all of them: connections go to one and the other in turn."""
+    turns = cycle(apis)
+
+    async def connect() -> Streams:
+        return await asyncio.open_connection("127.0.0.1", next(turns).port)
+
+    proxy = Proxy(connect, dice, late_seconds=0)
+    async with listening(proxy):
+        yield proxy
 
 
 async def api_key(crew: Crew) -> str:

@@ -60,34 +60,37 @@ def pace(request: pytest.FixtureRequest) -> dict[str, Any]:
 @pytest.fixture
 async def crew(settings: Settings, database: Database, tenant: UUID, pace: dict[str, Any]) -> AsyncIterator[Crew]:
     """Workers to start and to hurt; all are ended after the test, with nothing left behind."""
-    async with _hiring(settings, database, max_crashes=HARDY, **pace) as crew, _ledger(crew, tenant):
+    async with hiring(settings, database, max_crashes=HARDY, **pace) as crew, _ledger(crew, tenant):
         yield crew
 
 
 @pytest.fixture(scope="module")
 async def lasting_crew(settings: Settings, database: Database) -> AsyncIterator[Crew]:
-    """One worker with two slots that several tests share, because whatever they do, it must live on."""
-    async with _hiring(settings, database, **QUICK) as crew:
-        await crew.start(interactive_slots=2)
+    """Two workers with two slots each that several tests share, because whatever they do, both must live on."""
+    async with hiring(settings, database, interactive_slots=2, **QUICK) as crew:
+        await crew.start_two()
         yield crew
 
 
 @pytest.fixture
 async def steady(lasting_crew: Crew, tenant: UUID) -> AsyncIterator[Crew]:
-    """The lasting crew, working for the tenant of this test. Afterwards its worker still serves."""
-    (worker,) = lasting_crew.workers
+    """The lasting crew, working for the tenant of this test. Afterwards both of its workers still serve."""
     async with _ledger(lasting_crew, tenant):
         yield lasting_crew
-        following = await lasting_crew.submit("answer")
-        await lasting_crew.ended(following)
-        assert lasting_crew.workers == [worker]
-        assert await lasting_crew.holder(following) is worker
+        one_too_many = [await lasting_crew.submit("climb") for _ in range(lasting_crew.settings.interactive_slots + 1)]
+        holders = {await lasting_crew.holder(job_id) for job_id in one_too_many}
+        assert holders == set(lasting_crew.workers) == set(lasting_crew.alive)
+        for job_id in one_too_many:
+            async with lasting_crew.database.transaction(tenant) as mine:
+                await mine.jobs.request_stop(job_id)
+            await lasting_crew.ended(job_id)
 
 
 @asynccontextmanager
-async def _hiring(settings: Settings, database: Database, **changes: Any) -> AsyncIterator[Crew]:
+async def hiring(settings: Settings, database: Database, **changes: Any) -> AsyncIterator[Crew]:
+    """A crew with these settings, whose workers are still to be started; all are ended at exit."""
     small: dict[str, Any] = {"interactive_slots": 1, "batch_slots": 0, "child_memory_bytes": 800_000_000}
-    quick = msgspec.structs.replace(settings, **small, **changes)
+    quick = msgspec.structs.replace(settings, **small | changes)
     mute = await Database.connect(quick)
     with tempfile.TemporaryDirectory(prefix="milpa-crew-") as folder:
         crew = Crew(quick, Path(folder), database, mute)

@@ -107,6 +107,10 @@ class Crew:
         await worker.ready()
         return worker
 
+    async def start_two(self, words: Sequence[str] = PROBES, **changes: Any) -> None:
+        """Start two workers that compete, and wait until both serve."""
+        await asyncio.gather(*(self.start(words, **changes) for _ in range(2)))
+
     def changed(self, **changes: Any) -> Settings:
         """Return the crew's settings with these changes."""
         return msgspec.structs.replace(self.settings, **changes)

@@ -65,6 +65,11 @@ class Proxy:
         self._late_seconds = late_seconds
         self._lines: set[Line] = set()
 
+    @property
+    def address(self) -> str:
+        """Where clients of an API connect through this proxy."""
+        return f"http://127.0.0.1:{self.port}"
+
     def cut(self) -> int:
         """Cut every connection; returns how many there were."""
         lines = list(self._lines)

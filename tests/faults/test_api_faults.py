@@ -1,4 +1,7 @@
-"""An API that is killed while jobs are posted, and streams of events that are cut: nothing is lost, missed or doubled."""
+"""APIs that are killed while jobs are posted, and streams of events that are cut: nothing is lost, missed or doubled.
+
+There are two of them, and whoever loses the one goes on with the other.
+"""
 
 import asyncio
 from collections import defaultdict
@@ -13,11 +16,10 @@ import pytest
 
 from milpa.client import AsyncClient
 from milpa.jobs import EventType
-from tests.faults.api import Api, api_key, submitting
+from tests.faults.api import Api, api_key, gateway, submitting, two_apis
 from tests.faults.crew import Crew, until
 from tests.faults.form import rounds, times
 from tests.faults.load import load
-from tests.faults.proxy import Proxy, Streams, listening
 
 SUBMITTERS = 3
 FOLLOWED = 4
@@ -26,23 +28,26 @@ CUT_SECONDS = 0.4
 
 
 @pytest.fixture
-async def api(crew: Crew) -> AsyncIterator[Api]:
-    api = Api(crew.settings, crew.folder)
-    await api.start()
-    yield api
-    await api.end()
+async def apis(crew: Crew) -> AsyncIterator[tuple[Api, Api]]:
+    async with two_apis(crew.settings, crew.folder) as apis:
+        yield apis
 
 
-async def test_an_api_killed_while_jobs_are_posted_makes_each_of_them_once(crew: Crew, dice: Random, api: Api) -> None:
-    await crew.start(["workers.main"], interactive_slots=2)
+async def test_apis_killed_while_jobs_are_posted_make_each_of_them_once(
+    crew: Crew, dice: Random, apis: tuple[Api, Api]
+) -> None:
+    await crew.start_two(["workers.main"])
     asked: list[str] = []
-    async with AsyncClient(api.url, await api_key(crew), retries=60) as client:
+    async with (
+        gateway(apis, dice) as proxy,
+        AsyncClient(proxy.address, await api_key(crew), retries=60) as client,
+    ):
         submit = await submitting(crew, client, asked)
         async with load(crew, dice, submit, SUBMITTERS):
-            for _ in rounds(2, 20):
+            for number in rounds(2, 20):
                 await asyncio.sleep(dice.uniform(0, 1.5))
-                await api.kill()
-                await api.start()
+                await apis[number % 2].kill()
+                await apis[number % 2].start()
     assert len(set(crew.accepted)) == len(asked) == await crew.count()
 
 
@@ -94,17 +99,14 @@ class Reader:
                 self.ended.add(job_id)
 
 
-async def test_streams_that_are_cut_resume_without_a_gap_or_a_double(crew: Crew, dice: Random, api: Api) -> None:
-    async def connect() -> Streams:
-        return await asyncio.open_connection("127.0.0.1", api.port)
-
-    proxy = Proxy(connect, dice, late_seconds=0)
-    await crew.start(interactive_slots=2)
+async def test_streams_that_are_cut_resume_on_the_other_api_without_a_gap_or_a_double(
+    crew: Crew, dice: Random, apis: tuple[Api, Api]
+) -> None:
+    await crew.start_two()
+    key = {"Authorization": f"Bearer {await api_key(crew)}"}
     async with (
-        listening(proxy),
-        httpx.AsyncClient(
-            base_url=f"http://127.0.0.1:{proxy.port}", headers={"Authorization": f"Bearer {await api_key(crew)}"}
-        ) as client,
+        gateway(apis, dice) as proxy,
+        httpx.AsyncClient(base_url=proxy.address, headers=key) as client,
     ):
         everything = Reader(client, "/v1/events")
         following = [asyncio.create_task(everything.follow())]
@@ -117,8 +119,9 @@ async def test_streams_that_are_cut_resume_without_a_gap_or_a_double(crew: Crew,
                 await asyncio.sleep(dice.uniform(0, CUT_SECONDS))
                 proxy.cut()
                 if number % 50 == 4:
-                    await api.kill()
-                    await api.start()
+                    killed = dice.choice(apis)
+                    await killed.kill()
+                    await killed.start()
         await until(lambda: everything.ended >= set(crew.accepted), lambda: f"{everything.ended} of {crew.accepted}")
         await until(lambda: all(reader.over for reader in readers), lambda: "a stream of one job has no end")
         everything.over = True

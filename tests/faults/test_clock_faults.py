@@ -15,7 +15,7 @@ import pytest
 
 from milpa.client import AsyncClient
 from milpa.jobs import EventType, JobState
-from tests.faults.api import Api, api_key, submitting
+from tests.faults.api import api_key, submitting, two_apis
 from tests.faults.crew import PROBES, Crew, Worker
 from tests.faults.form import rounds
 from tests.faults.load import load
@@ -71,30 +71,27 @@ async def test_workers_whose_clocks_are_set_keep_and_lose_their_jobs_by_the_data
 
 
 async def test_apis_whose_clocks_differ_take_and_show_jobs_alike(crew: Crew, dice: Random) -> None:
-    apis = [Api(crew.settings, crew.folder, "tests.faults.shifted") for _ in SETS]
-    await asyncio.gather(crew.start(["workers.main"], interactive_slots=2), *(api.start() for api in apis))
+    await crew.start_two(["workers.main"])
     asked: list[str] = []
-    try:
-        async with (
-            AsyncClient(apis[0].url, await api_key(crew), retries=60) as early,
-            AsyncClient(apis[1].url, await api_key(crew), retries=60) as late,
-        ):
-            submits = [await submitting(crew, client, asked) for client in (early, late)]
-            turns = cycle(submits)
+    async with (
+        two_apis(crew.settings, crew.folder, "tests.faults.shifted") as apis,
+        AsyncClient(apis[0].url, await api_key(crew), retries=60) as early,
+        AsyncClient(apis[1].url, await api_key(crew), retries=60) as late,
+    ):
+        submits = [await submitting(crew, client, asked) for client in (early, late)]
+        turns = cycle(submits)
 
-            async def by_turns() -> Sequence[UUID]:
-                return await next(turns)()
+        async def by_turns() -> Sequence[UUID]:
+            return await next(turns)()
 
-            async with load(crew, dice, by_turns):
-                for _ in rounds(1, 5):
-                    await asyncio.sleep(dice.uniform(0.5, 1.5))
-                    for api, number in zip(apis, SETS, strict=True):
-                        api.send(number)
-            for job_id in crew.accepted:
-                shown = await early.job(job_id), await late.job(job_id)
-                assert shown[0].finished_at == shown[1].finished_at
-                assert shown[0].finished_at is not None
-                assert abs(shown[0].finished_at.timestamp() - time.time()) < NEAR_SECONDS
-        assert len(set(crew.accepted)) == len(asked) == await crew.count()
-    finally:
-        await asyncio.gather(*(api.end() for api in apis))
+        async with load(crew, dice, by_turns):
+            for _ in rounds(1, 5):
+                await asyncio.sleep(dice.uniform(0.5, 1.5))
+                for api, number in zip(apis, SETS, strict=True):
+                    api.send(number)
+        for job_id in crew.accepted:
+            shown = await early.job(job_id), await late.job(job_id)
+            assert shown[0].finished_at == shown[1].finished_at
+            assert shown[0].finished_at is not None
+            assert abs(shown[0].finished_at.timestamp() - time.time()) < NEAR_SECONDS
+    assert len(set(crew.accepted)) == len(asked) == await crew.count()

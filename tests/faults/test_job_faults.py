@@ -1,4 +1,4 @@
-"""Solvers that crash, grow or do not listen, and cancels at any moment: the worker lives on, and no job is lost."""
+"""Solvers that crash, grow or do not listen, and cancels at any moment: the workers live on, and no job is lost."""
 
 import asyncio
 import contextlib

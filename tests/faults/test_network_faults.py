@@ -10,7 +10,7 @@ from deploy.local.servers import Servers
 from milpa.client import AsyncClient
 from milpa.jobs import EventType, JobState
 from milpa.settings import Secret
-from tests.faults.api import Api, api_key, submitting
+from tests.faults.api import api_key, gateway, submitting, two_apis
 from tests.faults.crew import Crew
 from tests.faults.form import rounds, times
 from tests.faults.load import load
@@ -37,27 +37,27 @@ async def test_connections_that_break_while_a_commit_is_in_flight_lose_and_doubl
     crew: Crew, dice: Random, proxy: PostgresProxy
 ) -> None:
     through = {"database_url": Secret(proxy.url)}
-    api = Api(crew.changed(**through), crew.folder)
-    await asyncio.gather(api.start(), *(crew.start(["workers.main"], interactive_slots=2, **through) for _ in range(2)))
+    await crew.start_two(["workers.main"], interactive_slots=2, **through)
     asked: list[str] = []
-    try:
-        async with AsyncClient(api.url, await api_key(crew), retries=60) as client:
-            submit = await submitting(crew, client, asked)
-            async with load(crew, dice, submit):
-                proxy.share = SHARE
-                while min(proxy.done[mischief] for mischief in Mischief) < times(3, 50):
-                    await asyncio.sleep(0.1)
-                    if dice.random() < 0.02:
-                        proxy.cut()
-                proxy.share = 0.0
-        print(f"    COMMITs: {dict(proxy.done)}")
-        assert len(set(crew.accepted)) == len(asked) == await crew.count()
-    finally:
-        await api.end()
+    async with (
+        two_apis(crew.changed(**through), crew.folder) as apis,
+        gateway(apis, dice) as front,
+        AsyncClient(front.address, await api_key(crew), retries=60) as client,
+    ):
+        submit = await submitting(crew, client, asked)
+        async with load(crew, dice, submit, submitters=2):
+            proxy.share = SHARE
+            while min(proxy.done[mischief] for mischief in Mischief) < times(3, 50):
+                await asyncio.sleep(0.1)
+                if dice.random() < 0.02:
+                    proxy.cut()
+            proxy.share = 0.0
+    print(f"    COMMITs: {dict(proxy.done)}")
+    assert len(set(crew.accepted)) == len(asked) == await crew.count()
 
 
 async def test_connections_that_fall_silent_cost_no_job_an_attempt(crew: Crew, proxy: PostgresProxy) -> None:
-    await crew.start(interactive_slots=1, database_url=Secret(proxy.url), lease_seconds=6.0)
+    await crew.start_two(database_url=Secret(proxy.url), lease_seconds=6.0)
     for _ in rounds(1, 6):
         running = await crew.submit("answer", seconds=8.0)
         await crew.event(running, EventType.STARTED)

@@ -77,7 +77,7 @@ async def test_everyone_is_told_of_every_end_while_workers_are_killed_and_the_si
     await listen(crew, sink.url("hook"))
     answers = [dice.choice(BAD) if dice.random() < BAD_SHARE else 200 for _ in range(times(100, 3000))]
     sink.answers["hook"] = [*answers, 200]
-    await asyncio.gather(crew.start(**QUICK), crew.start(**QUICK))
+    await crew.start_two(**QUICK)
     async with load(crew, dice):
         for _ in rounds(2, 20):
             await asyncio.sleep(dice.uniform(0.2, 1.0))

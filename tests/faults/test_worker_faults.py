@@ -29,7 +29,7 @@ def _of(pace: dict[str, Any]) -> str:
 async def test_the_jobs_of_workers_killed_at_random_moments_are_finished_by_others(
     crew: Crew, dice: Random, pace: dict[str, Any]
 ) -> None:
-    await asyncio.gather(*(crew.start(interactive_slots=2) for _ in range(2)))
+    await crew.start_two(interactive_slots=2)
     async with load(crew, dice):
         for _ in rounds(2, 15 if pace is QUICK else 3):
             jobs = [await crew.submit("answer", seconds=JOB_SECONDS) for _ in range(4)]
@@ -55,7 +55,7 @@ _STEPS = set(EventType) - {EventType.PHASE, EventType.INCUMBENT, EventType.FILE}
 
 
 async def test_a_worker_that_comes_back_after_its_lease_writes_nothing(crew: Crew, dice: Random) -> None:
-    await asyncio.gather(crew.start(), crew.start())
+    await crew.start_two()
     async with load(crew, dice):
         for _ in rounds(1, 6):
             job_id = await crew.submit("answer", seconds=1.0)
@@ -71,7 +71,7 @@ async def test_a_worker_that_comes_back_after_its_lease_writes_nothing(crew: Cre
 
 
 async def test_workers_told_to_go_one_after_the_other_give_their_jobs_back_uncounted(crew: Crew, dice: Random) -> None:
-    await asyncio.gather(crew.start(interactive_slots=2), crew.start(interactive_slots=2))
+    await crew.start_two(interactive_slots=2)
     async with load(crew, dice):
         for _ in rounds(1, 6):
             long = [await crew.submit("climb", seconds=3.0) for _ in range(2)]

@@ -9,17 +9,17 @@ import httpx
 from litestar import Litestar
 from litestar.types import Message, Scope
 
-from tests.api.conftest import BASE, in_turn
+from tests.api.conftest import BASE
 
 Headers = Sequence[tuple[str, str]]
 PATIENCE = 10.0
 
 
 class Wire:
-    """One app, or the two that answer in turn."""
+    """One app."""
 
     def __init__(self, app: Litestar) -> None:
-        self._app = in_turn(app)
+        self._app = app
 
     async def ask(self, method: str, url: str, headers: Headers = (), body: bytes = b"") -> httpx.Response:
         """Return the answer; of a stream, its head and its first piece. Whatever the app raises comes out here."""

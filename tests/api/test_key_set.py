@@ -14,7 +14,6 @@ from api.key_set import KeySet
 from milpa.errors import TransientError
 from tests.api.issuer import Issuer
 from tests.support.waiting import wait_until
-from tests.support.waiting import wait_until
 
 
 @pytest.fixture

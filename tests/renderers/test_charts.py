@@ -12,7 +12,7 @@ from milpa.jobs import FileFormat
 from solvers.report import Chart, Column, Mark, Report, Table, Unit
 from tests.renderers import samples
 from workers.renderers import chart_layers, chart_specs, render
-from workers.renderers.chart import VEGA_LITE
+from workers.renderers.chart import VEGA_LITE, spec
 from workers.renderers.chart import picture as picture_of
 
 EVERY = [samples.deals(), samples.every_chart()]
@@ -127,6 +127,20 @@ def test_several_columns_become_series_and_stacked_ones_start_at_zero() -> None:
     spec = spec_of(samples.every_chart(), "uplift")
     assert {value["series"] for value in spec["data"]["values"]} == {"Uplift", "Rent"}
     assert spec["layer"][0]["encoding"]["y"]["stack"] == "zero"
+
+
+@pytest.mark.parametrize(("width", "columns"), [(760, 4), (340, 2), (150, 1)])
+def test_a_legend_has_as_many_columns_as_fit(width: int, columns: int) -> None:
+    names = ["Senior mortgage", "Floating bank loan", "Mezzanine", "Equity", "Purchase price"]
+    sides = Table(
+        name="stack",
+        title="Stack",
+        columns=[Column(name="side", label="Side"), Column(name="layer", label="Layer"), Column(name="x", label="X")],
+        rows=[("Sources", name, 1.0) for name in names],
+    )
+    chart = Chart(name="stack", title="", mark=Mark.STACKED_BAR, table="stack", x="side", y=["x"], color="layer")
+    made = spec(chart, Report(title="", tables=[sides], charts=[chart]), width=width)
+    assert made["layer"][0]["encoding"]["color"]["legend"]["columns"] == columns
 
 
 def test_a_step_runs_until_the_next_point_and_its_limit_is_dashed() -> None:

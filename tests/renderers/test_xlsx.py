@@ -91,6 +91,18 @@ def test_columns_are_wide_enough_for_their_figures_and_long_names_wrap(book: Wor
     assert sheet.row_dimensions[row[1].row].height == pytest.approx(32, abs=1)
 
 
+def test_words_keep_away_from_figures_before_them_and_long_headings_are_whole() -> None:
+    columns = [
+        Column(name="cost", label="Cost of all that is done in every month there is", unit=Unit.MONEY),
+        Column(name="why", label="Why"),
+    ]
+    table = Table(name="left_out", title="Left out", columns=columns, rows=[(240_000.0, "no cash"), (1.0, "no time")])
+    sheet = read(Report(title="Plan", currency="EUR", tables=[table]))["Left out"]
+    assert [sheet[place].alignment.indent for place in ("A1", "A2", "B1", "B2")] == [0, 0, 1, 1]
+    width = sheet.column_dimensions["A"].width
+    assert sheet.row_dimensions[1].height >= 16 * len(columns[0].label) / width
+
+
 def test_formulas_are_live_and_keep_the_value_they_had(book: Workbook, cached: Workbook) -> None:
     table = samples.deals().tables[0]
     for i, row in enumerate(table.rows, start=2):
@@ -153,6 +165,21 @@ def test_every_mark_has_a_native_chart() -> None:
         "clustered",
         "stacked",
     ]
+
+
+def test_bars_and_areas_begin_at_zero_unless_they_go_below_it() -> None:
+    columns = [Column(name="month", label="Month"), Column(name="net", label="Net", unit=Unit.MONEY)]
+    chart = Chart(name="net", title="Net", mark=Mark.BAR, table="net", x="month", y=["net"])
+
+    def lowest(second: float, mark: Mark) -> list[str]:
+        table = Table(name="net", title="Net", columns=columns, rows=[("1", 5.0), ("2", second)])
+        drawn = msgspec.structs.replace(chart, mark=mark)
+        (file,) = render(Report(title="Plan", tables=[table], charts=[drawn]), FileFormat.XLSX, stem="plan")
+        xml = zipfile.ZipFile(io.BytesIO(file.data)).read("xl/charts/chart1.xml").decode()
+        return re.findall('<c:min val="(.*?)"', xml)
+
+    assert lowest(4.9, Mark.BAR) == lowest(4.9, Mark.AREA) == ["0"]
+    assert lowest(-0.1, Mark.BAR) == lowest(4.9, Mark.LINE) == []
 
 
 def test_a_gantt_is_a_stacked_bar_whose_first_series_is_invisible() -> None:

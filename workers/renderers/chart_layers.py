@@ -20,6 +20,9 @@ MOST_LABELLED_POINTS = 20
 MOST_DOTTED_POINTS = 40
 LETTER_WIDTH, LABEL_GAP, AXIS_WIDTH = 6, 8, 70
 """Of text in 11-pixel type, in pixels: enough to tell whether labels fit beside each other."""
+MOST_LEGEND_COLUMNS = 4
+LEGEND_MARK, LONGEST_LEGEND_NAME = 26, 220
+"""Of the legend, in pixels: what stands beside a name, and where a name is cut."""
 ZERO_IN_SIGHT = 0.5
 THOUSAND = 1000
 ROOM_FOR_FIGURES = 1.2
@@ -42,8 +45,8 @@ class Look(NamedTuple):
 
     y: the first column drawn. several_y, several: whether there are more columns, more series. figures, labels: whether
     each mark has its figure, its name written beside it. dotted, dense: whether points are few, or many. angle: of the
-    names along the axis, in degrees. crowded: whether names have to give way. days: the format of dates. thousands:
-    whether figures along x and along y are written short.
+    names along the axis, in degrees. legend_columns: how many names of series stand beside each other. crowded: whether
+    names have to give way. days: the format of dates. thousands: whether figures along x and along y are written short.
     """
 
     mark: Mark
@@ -62,6 +65,7 @@ class Look(NamedTuple):
     dotted: bool
     dense: bool
     angle: int
+    legend_columns: int
     crowded: bool
     zero: bool
     room: bool
@@ -106,6 +110,7 @@ def _look(plot: Plot, width: int) -> Look:
         dotted=points <= MOST_DOTTED_POINTS * count,
         dense=points > MOST_DOTTED_POINTS * 10,
         angle=0 if flat or needed <= width - AXIS_WIDTH else -40,
+        legend_columns=_legend_columns(_legend(plot), width - AXIS_WIDTH),
         crowded=not flat and len(plot.categories) > MAX_CATEGORIES,
         zero=chart.mark in {*BARS, Mark.AREA} or _zero_in_sight(plot),
         room=lying and written and _longest(plot) > 0,
@@ -123,11 +128,22 @@ def _blanks(plot: Plot) -> dict[str, Any]:
         CATEGORIES: plot.categories,
         SERIES: names,
         FIRST_SERIES: names[0],
-        LEGEND: [*names, plot.limit.label] if plot.limit is not None else names,
+        LEGEND: _legend(plot),
         COLORS: [*colors, LIMIT] if with_limit else colors,
         REFERENCE: plot.chart.reference,
         AXIS_END: _longest(plot) * ROOM_FOR_FIGURES if figures_written(plot) else None,
     }
+
+
+def _legend(plot: Plot) -> list[str]:
+    return [*plot.series, *([plot.limit.label] if plot.limit is not None else [])]
+
+
+def _legend_columns(names: list[str], room: float) -> int:
+    """Return in how many columns the names fit into the room, written row by row."""
+    widths = [LEGEND_MARK + min(LONGEST_LEGEND_NAME, LETTER_WIDTH * len(name)) for name in names]
+    columns = range(min(MOST_LEGEND_COLUMNS, len(names)), 1, -1)
+    return next((count for count in columns if sum(max(widths[at::count]) for at in range(count)) <= room), 1)
 
 
 def _filled(part: Any, blanks: dict[str, Any]) -> Any:
@@ -304,7 +320,8 @@ class _Drawing:
         """Colour by series; the limit, where there is one, is a series of its own in the legend."""
         alt = self.alt
         symbol = "stroke" if self.look.mark in {Mark.LINE, Mark.STEP} else "square"
-        look = alt.Legend(labelLimit=220, columns=4, symbolType=symbol, symbolStrokeWidth=3)
+        columns, limit = self.look.legend_columns, LONGEST_LEGEND_NAME
+        look = alt.Legend(labelLimit=limit, columns=columns, symbolType=symbol, symbolStrokeWidth=3)
         legend = look if self.look.several or self.look.limit else None
         return alt.Color("series:N", scale=alt.Scale(domain=LEGEND, range=COLORS), legend=legend)
 

@@ -1,6 +1,7 @@
 """The report as an Excel workbook: a summary with charts, and a sheet for each table with live formulas."""
 
 import io
+import textwrap
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any, NamedTuple
@@ -158,15 +159,12 @@ def _write_table(made: Workbook, sheet: TableSheet) -> None:
     page, table = made.book.add_worksheet(sheet.name), sheet.table
     styles = [style(c.unit, [row[i] for row in table.rows], made.report.currency) for i, c in enumerate(table.columns)]
     _set_page(page, sheet, styles)
-    heading = made.formats(bold=True, font_color="white", bg_color=NAVY, text_wrap=True, valign="vcenter")
-    numeric_heading = made.formats(
-        bold=True, font_color="white", bg_color=NAVY, text_wrap=True, valign="vcenter", align="right"
-    )
-    page.set_row(0, 32)
+    heading = {"bold": True, "font_color": "white", "bg_color": NAVY, "text_wrap": True, "valign": "vcenter"}
+    page.set_row(0, LINE_HEIGHT * max([2, *(_heading_lines(table, i, how) for i, how in enumerate(styles))]))
     for column, (words, how) in enumerate(zip(table.columns, styles, strict=True)):
-        look = heading if how.unit is Unit.TEXT else numeric_heading
-        page.write_string(0, column, _text(words.label), look)
-    writers = [_writer(made, page, sheet, column, how) for column, how in enumerate(styles)]
+        look = heading | _away(styles, column) if how.unit is Unit.TEXT else heading | {"align": "right"}
+        page.write_string(0, column, _text(words.label), made.formats(**look))
+    writers = [_writer(made, page, sheet, column, styles) for column in range(len(styles))]
     wrapped = [column for column, how in enumerate(styles) if _wraps(table, column, how)]
     for row, cells in enumerate(sheet.rows, start=1):
         lines = max((-(-len(str(cells[column])) // WRAPPED_CHARACTERS) for column in wrapped), default=1)
@@ -199,6 +197,16 @@ def _width(table: Table, column: int, how: Style) -> float:
     return float(min(WIDEST, max(NARROWEST, label, total + max(map(len, cells), default=0) + 2)))
 
 
+def _heading_lines(table: Table, column: int, how: Style) -> int:
+    room = int(_width(table, column, how)) - 2  # it is bold
+    return len(textwrap.wrap(clean(table.columns[column].label), room))
+
+
+def _away(styles: Sequence[Style], column: int) -> dict[str, int]:
+    """Return the look that keeps a column of words away from the figures that end right before it."""
+    return {"indent": 1} if column and styles[column - 1].unit is not Unit.TEXT else {}
+
+
 def _wraps(table: Table, column: int, how: Style) -> bool:
     return how.unit is Unit.TEXT and any(len(str(row[column])) > WRAPPED_CHARACTERS for row in table.rows)
 
@@ -206,10 +214,12 @@ def _wraps(table: Table, column: int, how: Style) -> bool:
 Write = Callable[[int, Cell], Any]
 
 
-def _writer(made: Workbook, page: Any, sheet: TableSheet, column: int, how: Style) -> Write:
+def _writer(made: Workbook, page: Any, sheet: TableSheet, column: int, styles: Sequence[Style]) -> Write:
     """Return what writes a cell of one column: its look and its formula are settled once."""
-    look = made.formats(num_format=excel_format(how), **({"text_wrap": True} if how.unit is Unit.TEXT else {}))
-    words = made.formats(text_wrap=True) if how.unit is Unit.TEXT else made.formats(align="right")
+    how = styles[column]
+    as_text = {"text_wrap": True, **_away(styles, column)}
+    look = made.formats(num_format=excel_format(how), **(as_text if how.unit is Unit.TEXT else {}))
+    words = made.formats(**(as_text if how.unit is Unit.TEXT else {"align": "right"}))
     formula = sheet.formula(column)
 
     def write(row: int, cell: Cell) -> None:

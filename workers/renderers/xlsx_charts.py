@@ -270,6 +270,8 @@ class ChartBook:
             along |= {"date_axis": True, **_months(plot)}
         if plot.x.scale is Scale.NUMBER and not gantt:
             along |= {"num_format": excel_format(plot.x.style)}
+        if plot.chart.mark in {*BARS, Mark.AREA} and _never_negative(plot):
+            amount["min"] = 0  # else Excel starts bars of like heights somewhere above
         if gantt:
             amount |= _ends(plot) | ({"num_format": "mmm yyyy"} if plot.x.scale is Scale.DATE else {})
         if lying:
@@ -327,6 +329,10 @@ def _months(plot: Plot) -> dict[str, Any]:
     days = [point.x for point in plot.points if isinstance(point.x, date)]
     months = (max(days) - min(days)).days / 30
     return {"num_format": "mmm yyyy", "major_unit": max(1, round(months / 8)), "major_unit_type": "months"}
+
+
+def _never_negative(plot: Plot) -> bool:
+    return all(float(point.y) >= 0 for point in plot.points)
 
 
 def _largest(plot: Plot) -> float:

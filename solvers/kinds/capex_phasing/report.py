@@ -125,13 +125,13 @@ def _left_out(problem: Problem, solution: Solution) -> Table:
 
 def _cash(problem: Problem, solution: Solution) -> Table:
     rows: list[Row] = [
-        (first_day(problem, one.month), one.available, one.spent, one.carried, one.uplift) for one in solution.cash
+        (month_name(problem, one.month), one.available, one.spent, one.carried, one.uplift) for one in solution.cash
     ]
     return Table(
         name="cash",
         title="Cash by month",
         columns=[
-            Column(name="month", label="Month", unit=Unit.DATE),
+            Column(name="month", label="Month"),
             Column(name="available", label="Available", unit=Unit.MONEY),
             Column(name="spent", label="Spent", unit=Unit.MONEY, total=True),
             Column(name="carried", label="Carried over", unit=Unit.MONEY),

@@ -41,7 +41,7 @@ def _tables(problem: Problem, result: SolveResult[Solution], solution: Solution)
         _slices("by_city", "By city", "City", solution.by_city),
         _limits(result),
         _near_misses(problem, result),
-        what_if_table(result.explanation, "Objective"),
+        what_if_table(result.explanation, "Brings"),
         _scatter(problem, solution),
         _frontier(result),
     ]
@@ -160,7 +160,11 @@ def _near_misses(problem: Problem, result: SolveResult[Solution]) -> Table:
             Column(name="yield", label="Yield", unit=unit),
             Column(name="break_even_yield", label="Enters above", unit=unit),
         ],
-        rows=[(miss["deal_id"], miss["yield"], miss["break_even_yield"]) for miss in result.explanation.near_misses],
+        rows=[
+            (miss["deal_id"], miss["yield"], miss["break_even_yield"])
+            for miss in result.explanation.near_misses
+            if miss["break_even_yield"] is not None
+        ],
         note="Below the yield at which a deal enters, this plan stays the best.",
     )
 

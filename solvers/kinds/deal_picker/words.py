@@ -59,7 +59,8 @@ def _binding(problem: Problem, explanation: Explanation, ended_by: LimitReached 
     if ended_by is not None:
         yield f"{unproven(ended_by)}; its limits have no price."
     elif explanation.dual_kind is DualKind.NONE:
-        yield "Deals are bought whole or not at all, so that limits have no price; each change below was solved anew."
+        anew = "; each change below was solved anew" if explanation.what_if else ""
+        yield f"Deals are bought whole or not at all, so that limits have no price{anew}."
     elif not binding:
         yield "No limit binds: more budget or higher caps would change nothing."
     priced = sorted(

@@ -217,7 +217,7 @@ def _limits(problem: Problem, result: SolveResult[Solution]) -> list[Table]:
         (amounts if is_amount else shares).append(row)
     return [
         _limit_table("amount_limits", "What limits in money are worth", f"{_MONEY_STEP:,} more", Unit.MONEY, amounts),
-        _limit_table("share_limits", "What shares and ratios are worth", f"{_SHARE_STEP} more", Unit.RATIO, shares),
+        _limit_table("share_limits", "What shares and ratios are worth", f"{_SHARE_STEP} more", Unit.NUMBER, shares),
     ]
 
 

@@ -124,6 +124,7 @@ def test_the_example_is_solved_verified_and_described() -> None:
     gantt = next(chart for chart in report.charts if chart.mark is Mark.GANTT)
     assert len(report.table(gantt.table).rows) == len(result.solution.schedule)
     assert {chart.name for chart in report.charts} == {"gantt", "cash", "uplift"}
+    assert report.table("cash").rows[0][0] == problem.start
     assert next(fact.value for fact in report.facts if fact.name == "npv") == result.solution.npv
 
 

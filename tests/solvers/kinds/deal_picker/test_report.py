@@ -39,6 +39,18 @@ def test_rows_fit_columns_and_charts_fit_tables(name: str) -> None:
     assert set(report.hidden_tables) <= {table.name for table in report.tables}
 
 
+def test_near_misses_are_shown_where_they_have_a_yield_at_which_they_enter() -> None:
+    entering = report_of("worked_example").table("near_misses")
+    assert all(row[2] is not None for row in entering.rows)
+    body = case("worked_example") | {"mode": "whole"}
+    result = KIND.solve(problem_of(body), SolveLimits(), Silent())
+    assert result.explanation.near_misses
+    report = KIND.describe(problem_of(body), result)
+    assert "near_misses" not in {table.name for table in report.tables}
+    told = "each change below was solved anew" in " ".join(report.sentences)
+    assert told == bool(result.explanation.what_if)
+
+
 def test_figures_allocations_bars_scatter_and_frontier_are_there() -> None:
     report = report_of("sacramento")
     assert {fact.name for fact in report.facts if fact.headline} >= {"total_yield", "total_allocated", "deal_count"}

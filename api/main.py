@@ -30,6 +30,7 @@ from api import (
 )
 from api.answer_headers import AnswerHeaders
 from api.auth import authorize, declared_routes
+from api.head import HeadToo
 from api.in_flight import InFlight
 from api.limits import tell_limits
 from api.metrics import Metrics
@@ -104,7 +105,7 @@ def create_app(settings: Settings) -> Litestar:
             "templates": Templates(),
         }
     )
-    app = Litestar(
+    app = HeadToo(
         route_handlers=[*_ROUTES, *(health.METRICS_ROUTES if settings.metrics else [])],
         guards=[authorize],
         middleware=[in_flight],

@@ -32,7 +32,8 @@ curl -s -H "Authorization: Bearer $MILPA_API_KEY" -H "Content-Type: application/
 ```
 
 Times are RFC 3339 in UTC, ids UUIDv7. Fields that are null may be left out; an unknown field is an error. Errors are
-`application/problem+json` (RFC 9457), with all that is wrong at once. Bodies may come packed with gzip or zstd."""
+`application/problem+json` (RFC 9457), with all that is wrong at once. Bodies may come packed with gzip or zstd. HEAD is
+answered wherever GET is."""
 _TAGS = {
     "Jobs": "Submit a problem of any kind, look at the job, wait for it, end it, ask again, erase it.",
     "Events": "What happens to jobs as it happens: server-sent events that resume where they were cut, or JSON.",

@@ -1,9 +1,10 @@
 """Every knob, with its unit and default. Read once from `MILPA_*` environment variables, then frozen."""
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any, Literal, get_origin
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -39,6 +40,12 @@ class Secret:
         return self._value
 
 
+Count = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
+Size = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
+Span = Annotated[float, msgspec.Meta(gt=0)]
+"""A time of which there must be some, in the unit that the name ends with."""
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings. `MILPA_DATABASE_URL` sets `database_url`, and so on; unknown `MILPA_*` names are refused.
 
@@ -63,7 +70,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     seal_keys_file: str = ""
     """A file with such a key ring instead, one key a line; read again when it changes, so that keys rotate at once."""
     signing_key: Secret = Secret("")
-    """Signs cursors and file links (at least 32 characters)."""
+    """Signs cursors and links, and keys the hashes of API keys, idempotency keys, problems and persons (at least 32
+    characters). Under another one no link, no cursor and no API key of before is good."""
 
     # Who may ask, beside the holders of API keys
     jwt_secret: Secret = Secret("")
@@ -84,38 +92,38 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Address that links start with; left out, what the request's `Host` says. To be set wherever strangers may ask."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses and networks (10.0.0.0/8) whose X-Forwarded-For and X-Forwarded-Proto are believed."""
-    max_body_bytes: int = 32_000_000
-    max_upload_bytes: int = 10_000_000
-    max_bytes_in_flight: int = 512_000_000
+    max_body_bytes: Size = 32_000_000
+    max_upload_bytes: Size = 10_000_000
+    max_bytes_in_flight: Size = 512_000_000
     """Bodies that one process holds at once, unpacked; the next large ones are answered 503."""
-    max_json_depth: int = 64
-    max_number_length: int = 400
+    max_json_depth: Size = 64
+    max_number_length: Size = 400
     """Characters of one number in JSON; the longest that a float can be written with in full has some 330."""
     cors_origins: tuple[str, ...] = ()
     """Origins (https://app.example) whose pages may ask; none: only pages of our own."""
     hsts_seconds: int = 31_536_000
     """How long a browser that came by TLS is to come by TLS only; 0 leaves it to the proxy."""
     metrics: bool = True
-    link_seconds: int = 900
-    idempotency_hours: float = 24.0
-    max_streams: int = 4000
+    link_seconds: Size = 900
+    idempotency_hours: Span = 24.0
+    max_streams: Size = 4000
     """Event streams of one process."""
-    max_connections: int = 8000
+    max_connections: Size = 8000
     """Connections of one process; the next ones are answered 503."""
-    max_head_bytes: int = 32_768
+    max_head_bytes: Size = 32_768
     """Request line and headers together."""
-    head_seconds: float = 10.0
+    head_seconds: Span = 10.0
     """From a connection's beginning, or a request's first byte, until its headers are there."""
-    body_seconds: float = 30.0
+    body_seconds: Span = 30.0
     """For a body to arrive, and as much longer as it takes at `body_bytes_per_second`."""
-    body_bytes_per_second: int = 10_000
-    request_seconds: float = 120.0
+    body_bytes_per_second: Size = 10_000
+    request_seconds: Span = 120.0
     """From a request's body until its answer begins; well above what `Prefer: wait` and a table may take, 30 each."""
     keep_alive_seconds: int = 5
     """How long an idle connection is kept."""
-    stalled_seconds: float = 60.0
+    stalled_seconds: Span = 60.0
     """A client that takes nothing of its answer for so long is cut off."""
-    database_pool: int = 10
+    database_pool: Size = 10
     """Connections of one process to PostgreSQL."""
 
     # Limits (0: none). A tenant may have its own, see `TenantLimits`
@@ -134,22 +142,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     # Workers
     interactive_slots: int = 2
     batch_slots: int = 1
-    solve_threads: int = 2
-    default_time_limit_seconds: float = 30.0
-    max_time_limit_seconds: float = 3600.0
+    solve_threads: Size = 2
+    default_time_limit_seconds: Span = 30.0
+    max_time_limit_seconds: Span = 3600.0
     stop_grace_seconds: float = 1.5
     """From the cooperative stop to SIGKILL."""
-    render_seconds: float = 300.0
+    render_seconds: Span = 300.0
     """Wall time for what comes after a solve (explaining, verifying, rendering) before its process is killed."""
-    child_memory_bytes: int = 4_000_000_000
+    child_memory_bytes: Size = 4_000_000_000
     """Resident memory at which a solver process is ended with `memory_limit`."""
-    child_max_jobs: int = 200
-    lease_seconds: float = 30.0
-    heartbeat_seconds: float = 5.0
-    sweep_seconds: float = 5.0
-    max_errors: int = 3
+    child_max_jobs: Size = 200
+    lease_seconds: Span = 30.0
+    heartbeat_seconds: Span = 5.0
+    sweep_seconds: Span = 5.0
+    max_errors: Size = 3
     """Transient failures before a job fails for good."""
-    max_crashes: int = 3
+    max_crashes: Size = 3
     """Crashes (lost leases, dead children) before a job is poison."""
     retention_days: float = 30.0
     """How long payloads, files and the log of webhooks are kept after their end; a job's row stays with its figures."""
@@ -163,14 +171,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Pauses after failed attempts at a delivery. The first attempt is made at once; after the last it is given up."""
     webhook_jitter: float = 0.2
     """Pauses are longer by up to this share, at random, so that what failed together does not come back together."""
-    webhook_timeout_seconds: float = 15.0
-    webhook_failing_days: float = 5.0
+    webhook_timeout_seconds: Span = 15.0
+    webhook_failing_days: Span = 5.0
     """An endpoint that has only failed for so long is disabled."""
     webhook_rotation_hours: float = 24.0
     """How long an old secret signs beside the new one."""
     webhook_slots: int = 200
     """Deliveries under way at once in one worker process. One tenant may have half as many in the whole fleet."""
-    webhook_slots_each: int = 4
+    webhook_slots_each: Size = 4
     """Of them, how many to one address."""
     webhook_ports: tuple[int, ...] = (80, 443, 8080, 8443)
     """Ports that webhooks may go to; none: any."""
@@ -178,8 +186,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Whether webhooks may go to this machine and its private networks."""
 
     # Logs
-    log_format: str = "json"
-    log_level: str = "info"
+    log_format: Literal["json", "text"] = "json"
+    log_level: Literal["debug", "info", "warning", "error", "critical"] = "info"
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ, **overrides: Any) -> "Settings":
@@ -190,10 +198,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Return the settings as they are for a tenant with these limits."""
         own = {name: value for name, value in msgspec.structs.asdict(limits).items() if value is not UNSET}
         return msgspec.structs.replace(self, **own) if own else self
-
-
-Count = Annotated[int, msgspec.Meta(ge=0, le=10**12)]
-Size = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
 
 
 class TenantLimits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -269,9 +273,15 @@ def _convert(name: str, text: str, type_: Any) -> Any:
     try:
         if get_origin(type_) is tuple:
             parts = [part.strip() for part in text.split(",") if part.strip()]
-            return msgspec.convert(parts, type_, strict=False)
+            return tuple(map(_sensible, msgspec.convert(parts, type_, strict=False)))
         if type_ == dict[str, Secret]:
             return {name: Secret(value) for name, value in msgspec.json.decode(text, type=dict[str, str]).items()}
-        return msgspec.convert(text.strip().lower(), type_, strict=False)
+        return _sensible(msgspec.convert(text.strip().lower(), type_, strict=False))
     except (msgspec.ValidationError, msgspec.DecodeError) as error:
         raise UsageError("bad_setting", f"{name}: {error}") from None
+
+
+def _sensible(value: Any) -> Any:
+    if isinstance(value, int | float) and not 0 <= value < math.inf:
+        raise msgspec.ValidationError("Expected a number of at least 0")
+    return value

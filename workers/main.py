@@ -42,9 +42,11 @@ log = structlog.get_logger(__name__)
 
 async def serve(settings: Settings, *, kinds: str = "solvers.kinds") -> None:
     """Work until SIGTERM or SIGINT, then give back what runs and return. UsageError, FatalError: it can't start."""
+    slots = {Priority.INTERACTIVE: settings.interactive_slots, Priority.BATCH: settings.batch_slots}
+    if not any(slots.values()):
+        raise UsageError("bad_setting", "MILPA_INTERACTIVE_SLOTS and MILPA_BATCH_SLOTS are both 0: nothing would run.")
     async with AsyncExitStack() as stack:
         context, redis = await _open(settings, kinds, stack)
-        slots = {Priority.INTERACTIVE: settings.interactive_slots, Priority.BATCH: settings.batch_slots}
         workers = [RingWorker(priority, count, redis, context) for priority, count in slots.items() if count]
         await _listen(context, workers)
         for number in (signal.SIGTERM, signal.SIGINT):

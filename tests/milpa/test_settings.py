@@ -72,6 +72,37 @@ def test_what_is_no_setting_is_refused(name: str) -> None:
         Settings.from_env({name: "/dev/null"})
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MILPA_LEASE_SECONDS", "nan"),
+        ("MILPA_LEASE_SECONDS", "inf"),
+        ("MILPA_LEASE_SECONDS", "0"),
+        ("MILPA_RETENTION_DAYS", "-1"),
+        ("MILPA_BATCH_SLOTS", "-1"),
+        ("MILPA_DATABASE_POOL", "0"),
+        ("MILPA_BODY_BYTES_PER_SECOND", "0"),
+        ("MILPA_WEBHOOK_RETRY_SECONDS", "5,-5"),
+        ("MILPA_LOG_FORMAT", "jsno"),
+        ("MILPA_LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_value_that_can_not_be_meant_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(UsageError, match=name):
+        Settings.from_env({name: value})
+
+
+def test_milpa_comes_with_what_its_documents_promise() -> None:
+    """Figures of README, docs and openapi.json; those of webhooks stand on their page, see test_webhooks_page."""
+    ours = Settings()
+    assert (ours.max_body_bytes, ours.max_upload_bytes) == (32_000_000, 10_000_000)
+    assert (ours.link_seconds, ours.idempotency_hours, ours.export_days) == (15 * 60, 24, 7)
+    assert (ours.retention_days, ours.audit_retention_days) == (30, 365)
+    assert (ours.lease_seconds, ours.heartbeat_seconds, ours.sweep_seconds) == (30, 5, 5)
+    assert (ours.max_errors, ours.max_crashes, ours.child_max_jobs) == (3, 3, 200)
+    assert (ours.default_time_limit_seconds, ours.max_time_limit_seconds, ours.stop_grace_seconds) == (30, 3600, 1.5)
+
+
 def test_a_bad_option_does_not_quote_the_secret() -> None:
     with pytest.raises(UsageError) as refused:
         Settings.from_env({"MILPA_OBJECT_STORE_OPTIONS": f'{{"key": {HUSH}'})

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from deploy.local.servers import Servers
-from milpa.errors import TransientError
+from milpa.errors import TransientError, UsageError
 from milpa.settings import Settings
 from storage.transaction import Database
 from storage.workers import WorkerStore
@@ -30,6 +30,12 @@ def test_a_login_that_could_see_other_tenants_is_refused_with_one_line(stack: Se
     assert done.returncode == 4
     (line,) = done.stderr.splitlines()
     assert msgspec.json.decode(line)["event"] == "worker_cannot_start"
+
+
+async def test_a_worker_without_a_slot_says_so(quick: Settings) -> None:
+    idle = msgspec.structs.replace(quick, interactive_slots=0, batch_slots=0)
+    with pytest.raises(UsageError, match="MILPA_INTERACTIVE_SLOTS and MILPA_BATCH_SLOTS"):
+        await main.serve(idle)
 
 
 async def test_a_database_that_is_away_is_waited_for(

@@ -60,8 +60,12 @@ class Exporter:
         if task is None:
             raise RecalledError
         key = export_key(ref.tenant_id, ref.export_id)
-        async with self._objects.writer(key) as write, ZipStream(write) as archive:
-            await Packer(self._database, self._objects, self._kinds(), ref, archive).pack(task)
+        try:
+            async with self._objects.writer(key) as write, ZipStream(write) as archive:
+                await Packer(self._database, self._objects, self._kinds(), ref, archive).pack(task)
+        except BaseException:  # what is written so far may tell of someone who was just erased
+            await patiently(self._objects.delete, [key])
+            raise
         file = NewExportFile(object_key=key, size=archive.size, sha256=archive.sha256)
         async with self._database.transaction(ref.tenant_id) as tenant:
             kept = await tenant.exports.finish(ref, file, self._settings.export_days)

@@ -298,3 +298,24 @@ async def test_a_zip_is_written_in_pieces_and_never_held_whole() -> None:
         assert back.getinfo("b.bin").file_size == 200 * 65_536
     assert archive.size == len(written)
     assert largest < 200_000
+
+
+async def test_an_export_recalled_while_it_is_packed_leaves_no_half_of_it(
+    desk: Desk, exporter: Exporter, done: JobRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ask(desk)
+    async with desk.context.database.fleet() as fleet:
+        ref = await fleet.exports.take(3)
+    assert ref is not None
+    go_on = Packer._go_on
+
+    async def recalled(packer: Packer) -> None:
+        await packer._archive.add("so-far.json", msgspec.json.encode(done.id))
+        async with desk.context.database.transaction(desk.tenant) as tx:
+            await tx.exports.recall()
+        await go_on(packer)
+
+    monkeypatch.setattr(Packer, "_go_on", recalled)
+    with pytest.raises(RecalledError):
+        await exporter._make(ref)
+    assert [found.key async for found in desk.context.objects.list(f"{desk.tenant}/exports/")] == []

@@ -19,7 +19,7 @@ from solvers.persons import Person, SubjectField, renamed, words_for
 from solvers.registry import all_kinds
 from storage.rows import JobRow, NewJob, Subject
 from storage.schedule_rows import ScheduleChanges, ScheduleRow
-from storage.subjects import USER, Told
+from storage.subjects import USER, SubjectJob, Told
 
 _ALIAS_LENGTH = 12
 _PATH = b"/v1/subjects/"
@@ -63,8 +63,9 @@ async def erase_subject(request: AnyRequest) -> Response[bytes]:
     # The same each time, so that an erasure that was cut short ends with one pseudonym for one person.
     tally = _Tally(f"erased-{services_of(request).database.pseudonym(subject)[:_ALIAS_LENGTH]}")
     note_person(request, subject)
+    await _ended_jobs(request, subject)  # before anything is done
+    await _rewrite_schedules(request, subject, tally)  # first: what is due meanwhile makes jobs that name nobody
     await _rewrite_jobs(request, subject, tally)
-    await _rewrite_schedules(request, subject, tally)
     async with transaction_of(request) as transaction:
         if subject.kind == USER:
             tally.known |= await transaction.subjects.forget_user(subject.id, tally.alias)
@@ -84,18 +85,27 @@ def _subject_of(request: AnyRequest) -> Subject:
     return Subject(kind, id_)
 
 
-async def _rewrite_jobs(request: AnyRequest, subject: Subject, tally: _Tally) -> None:
+async def _ended_jobs(request: AnyRequest, subject: Subject) -> Sequence[SubjectJob]:
+    """Return the jobs that name the person, or refuse while some have not ended: 409. No problem names a `user`."""
     if subject.kind == USER:
-        return
+        return []
     async with transaction_of(request) as transaction:
         jobs = await transaction.subjects.jobs(subject)
-        going = [str(job.id) for job in jobs if not job.state.ended]
-        if going:
-            shown = ", ".join(going[:_SHOWN_JOBS])
-            raise ProblemError(409, "jobs-not-ended", f"{len(going)} jobs name the person and have not ended: {shown}.")
-        if jobs:  # first of all: what is cut short behind this finds no job of the person any more
-            tally.keys += await transaction.exports.recall()
-    tally.known |= bool(jobs)
+    going = [str(job.id) for job in jobs if not job.state.ended]
+    if going:
+        shown = ", ".join(going[:_SHOWN_JOBS])
+        raise ProblemError(409, "jobs-not-ended", f"{len(going)} jobs name the person and have not ended: {shown}.")
+    return jobs
+
+
+async def _rewrite_jobs(request: AnyRequest, subject: Subject, tally: _Tally) -> None:
+    jobs = await _ended_jobs(request, subject)
+    if not jobs:
+        return
+    async with transaction_of(request) as transaction:
+        # First of all: what is cut short behind this finds no job of the person any more.
+        tally.keys += await transaction.exports.recall()
+    tally.known = True
     for job in jobs:
         await _rewrite_job(request, job.id, subject, tally)
 
@@ -166,6 +176,7 @@ async def _rewrite_schedules(request: AnyRequest, subject: Subject, tally: _Tall
                 if any(subject in job.subjects for job in jobs):
                     changes = await asyncio.to_thread(_schedule_renamed, schedule, jobs, subject, tally.alias)
                     await transaction.schedules.update(schedule.id, changes)
+                    tally.keys += await transaction.exports.recall()  # asked again, this finds no such schedule
                     tally.schedules += 1
                     tally.known = True
         if len(page) < _PAGE:

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from litestar import Litestar
 
+from api import subjects
 from deploy.local.servers import Servers
 from milpa.client import AsyncClient
 from milpa.jobs import FileFormat, JobError, JobState, Outcome
@@ -215,6 +216,27 @@ async def test_a_person_in_a_running_job_is_409_and_nothing_is_done(
     assert (await driver.row(done.id)).name == f"For {NAME}"
     await http.post(f"/v1/jobs/{going.id}/cancel")
     assert (await http.delete(ANA)).json()["jobs"] == 2
+
+
+async def test_a_schedule_that_is_due_meanwhile_names_nobody_in_its_jobs(
+    http: httpx.AsyncClient, database: Database, tenant: UUID, done: JobRow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nightly = NewSchedule(name="Nights", cron="0 2 * * *", timezone="UTC", jobs=[roster()])
+    async with database.transaction(tenant) as tx:
+        schedule = (await tx.schedules.create(nightly)).schedule
+    rewrite = subjects._rewrite_jobs
+
+    async def and_then_it_is_due(*given: Any) -> None:
+        await rewrite(*given)
+        async with database.transaction(tenant) as tx:
+            await tx.schedules.run_now(schedule.id)
+
+    monkeypatch.setattr(subjects, "_rewrite_jobs", and_then_it_is_due)
+    assert (await http.delete(ANA)).status_code == 200
+    async with database.transaction(tenant) as tx:
+        assert await tx.subjects.jobs(Subject("student", ID)) == []
+        made = next(job for job in await tx.jobs.list() if job.id != done.id)
+        assert ID.encode() not in (await tx.jobs.payload(made.id, "input") or b"")
 
 
 async def test_an_erasure_cut_short_goes_on_under_the_same_pseudonym(

@@ -24,6 +24,7 @@ from api.tables import read_form
 from api.trails import note_made, transaction_of
 from milpa.errors import TransientError
 from milpa.jobs import Job
+from milpa.repeating import patiently
 from solvers.issues import Issue
 from solvers.registry import AnyKind, all_kinds
 
@@ -212,7 +213,7 @@ async def erase(request: AnyRequest, job_id: FromPath[UUID]) -> None:
         keys = await transaction.jobs.delete(job_id)
     if keys is None:
         raise not_found("job")
-    await services.objects.delete(keys)
+    await patiently(services.objects.delete, keys)  # what is left behind is nobody's, and collected as such
 
 
 ROUTES = [

@@ -1,11 +1,14 @@
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
+from milpa.errors import TransientError
 from milpa.jobs import JobState, LimitReached, Outcome, new_id
+from storage.objects import ObjectStore
 from storage.rows import Ending
 from storage.transaction import Database
 from tests.api.deals import SUBMIT, body
@@ -261,3 +264,18 @@ async def test_an_ended_job_is_erased(http: httpx.AsyncClient, driver: JobDriver
     assert (await http.get(f"/v1/jobs/{job['id']}")).status_code == 404
     assert (await http.delete(f"/v1/jobs/{job['id']}")).status_code == 404
     assert await ids(http) == []
+
+
+async def test_a_job_erased_while_the_object_store_is_away_is_erased(
+    http: httpx.AsyncClient, driver: JobDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await submit(http)
+    await driver.succeed(job["id"])
+
+    async def away(_store: ObjectStore, _keys: Sequence[str]) -> None:
+        raise TransientError("object_store_unavailable", "")
+
+    monkeypatch.setattr(ObjectStore, "delete", away)
+    answer = await http.delete(f"/v1/jobs/{job['id']}")
+    assert answer.status_code == 204, "its objects are nobody's now, and collected as such"
+    assert (await http.get(f"/v1/jobs/{job['id']}")).status_code == 404

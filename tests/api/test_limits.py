@@ -406,6 +406,16 @@ async def test_a_number_of_too_many_characters(http: httpx.AsyncClient, number: 
     assert "line 1, column 22 has more than 400 characters" in answer.json()["detail"]
 
 
+async def test_where_numbers_may_be_long_one_beyond_all_hides_nothing_and_breaks_nothing(
+    stack: Servers, key: str
+) -> None:
+    content = msgspec.json.encode({**body(), "reuse": 7})[:-2] + b"7" * 6000 + b"}"
+    settings = msgspec.structs.replace(settings_of(stack), max_number_length=10_000)
+    async with running(create_app(settings)) as app, client(app, key) as http:
+        answer = await http.post(SUBMIT, content=content, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, [issue["pointer"] for issue in answer.json()["issues"]]) == (422, ["/reuse"])
+
+
 async def test_digits_in_a_text_are_no_number(http: httpx.AsyncClient) -> None:
     digits = '\\"' + "9" * 150 + '"'
     assert (await http.post(SUBMIT, json=body(name=digits, tags=["7" * 64]))).status_code == 202

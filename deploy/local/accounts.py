@@ -32,15 +32,19 @@ def server_account(data: Path, *needed: Path) -> Account | None:
     and search past them instead of us changing the permissions of folders that aren't ours.
     UsageError: `data` belongs to someone else, or root has no such capability to give.
     """
-    owner = data.stat().st_uid if data.exists() else None
+    found = data.stat() if data.exists() else None
     if os.geteuid() != 0:
-        if owner not in (None, os.geteuid()):
-            raise UsageError("foreign_data_dir", f"{data} belongs to {_name(owner)}: run as that user, or as root.")
+        if found is not None and found.st_uid != os.geteuid():
+            owner = _name(found.st_uid)
+            raise UsageError("foreign_data_dir", f"{data} belongs to {owner}: run as that user, or as root.")
         return None
-    entry = pwd.getpwuid(owner) if owner else pwd.getpwnam("nobody")
+    if found is not None and found.st_uid != 0:
+        uid, gid = found.st_uid, found.st_gid
+    else:
+        _, _, uid, gid, *_ = pwd.getpwnam("nobody")
     if all(_open_to_all(path) for path in (data.parent, *needed)):
-        return Account(entry.pw_uid, entry.pw_gid)
-    return Account(entry.pw_uid, entry.pw_gid, _searching_capability())
+        return Account(uid, gid)
+    return Account(uid, gid, _searching_capability())
 
 
 def give(path: Path, account: Account | None) -> None:
@@ -66,9 +70,9 @@ def die_with_parent(signal_number: int) -> None:
         _prctl(_PR_SET_PDEATHSIG, signal_number)
 
 
-def _name(uid: int | None) -> str:
+def _name(uid: int) -> str:
     try:
-        return pwd.getpwuid(uid or 0).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
         return f"uid {uid}"
 

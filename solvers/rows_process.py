@@ -110,7 +110,8 @@ async def _run(arguments: list[str], data: bytes, seconds: float) -> bytes | Non
         env=bare_environment(POLARS_MAX_THREADS="1", RAYON_NUM_THREADS="1"),
     )
     try:
-        answer, complaint = await asyncio.wait_for(process.communicate(data), seconds)
+        async with asyncio.timeout(seconds):
+            answer, complaint = await process.communicate(data)
     except TimeoutError:
         return None
     finally:

@@ -77,8 +77,9 @@ class Signals:
         self._listeners[channel].append(listener)
         if self._reading is None:
             self._reading = asyncio.get_running_loop().create_task(self._read())
-        with contextlib.suppress(TimeoutError, *_AWAY):
-            await asyncio.wait_for(self._subscribe_all(), _WAIT_SECONDS)
+        with contextlib.suppress(*_AWAY):
+            async with asyncio.timeout(_WAIT_SECONDS):
+                await self._subscribe_all()
         return lambda: self._listeners[channel].remove(listener)
 
     async def _subscribe_all(self) -> None:

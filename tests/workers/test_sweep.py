@@ -136,7 +136,9 @@ async def test_objects_that_no_row_names_are_collected_when_they_are_old(
     orphan = object_key(desk.tenant, job.id, 7, "left.csv")
     await desk.context.objects.put(orphan, b"left behind")
     await sweeper.collect_orphans()
-    kept = {found.key async for found in desk.context.objects.list()} - {orphan}
+    kept = {found.key async for found in desk.context.objects.list()}
+    assert orphan in kept, "it may be of an attempt that has not named it yet"
+    kept.remove(orphan)
     assert len(kept) == 1
     monkeypatch.setattr(sweep, "ORPHAN_AGE", timedelta(0))
     await sweeper.collect_orphans()

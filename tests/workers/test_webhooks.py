@@ -137,6 +137,21 @@ async def test_a_webhook_is_one_that_standard_webhooks_verifies(base: Database, 
         Webhook(secret).verify(came.body.replace(b"Q3", b"Q4"), came.headers)
 
 
+async def test_an_attempt_long_after_the_event_is_dated_and_signed_as_it_is_sent(
+    base: Database, tenant: UUID, sink: Sink, owner: asyncpg.Connection
+) -> None:
+    """Receivers refuse what is dated more than five minutes off; retries go on for days."""
+    _, secret = await endpoint(base, tenant, sink.url("late"))
+    await succeeded(base, tenant)
+    await owner.execute("UPDATE webhook_deliveries SET event_at = event_at - interval '9 hours'")
+    async with delivering(base):
+        await all_end(base, tenant)
+    (came,) = sink.at("late")
+    told = Webhook(secret).verify(came.body, came.headers)
+    happened = datetime.fromisoformat(told["timestamp"])
+    assert timedelta(hours=8) < datetime.now(UTC) - happened < timedelta(hours=10)
+
+
 async def test_while_a_secret_is_rotated_both_verify(base: Database, tenant: UUID, sink: Sink) -> None:
     endpoint_id, first = await endpoint(base, tenant, sink.url("hook"))
     async with base.transaction(tenant) as tx:

@@ -11,14 +11,15 @@ from solvers.kinds.capex_phasing.check import check
 from solvers.kinds.capex_phasing.problem import Problem, Project, Solution
 from solvers.kinds.capex_phasing.terms import month_name, monthly_cash
 
-Kind = Literal["cash", "parallel", "resource", "after", "required", "latest_finish"]
+Kind = Literal["cash", "every_month", "parallel", "resource", "after", "required", "latest_finish"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Field:
     """A constraint by its name, and the problem field that it comes from.
 
-    kind: which field. of: id of the resource or project, "" for cash and parallel. month: of cash and capacities.
+    kind: which field. of: id of the resource or project, "" for cash and parallel. every_month: cash that
+    is one amount for all months, which no constraint of its own stands for. month: of cash and capacities.
     other: id of the project waited for. limit: the field's value; None for `after` and `required`, which hold or don't.
     step: by how much it is loosened to see what that brings. most: how far loosening can matter.
     """
@@ -46,9 +47,10 @@ class Field:
     def patch(self, problem: Problem, value: float) -> dict[str, Any]:
         """Return the merge patch that gives the field a value; `after` and `required` are dropped whatever it is."""
         match self.kind:
-            case "cash":
+            case "cash" | "every_month":
                 cash = monthly_cash(problem)
-                return {"monthly_cash": [*cash[: self.month], value, *cash[self.month + 1 :]]}
+                in_its_month = [*cash[: self.month], value, *cash[self.month + 1 :]]
+                return {"monthly_cash": value if self.kind == "every_month" else in_its_month}
             case "parallel":
                 return {"max_parallel": int(value)}
             case "resource":
@@ -82,6 +84,14 @@ def fields_of(problem: Problem) -> list[Field]:
         *_capacities(problem),
         *(field for project in problem.projects for field in _of_project(problem, project)),
     ]
+
+
+def every_month(problem: Problem) -> Field | None:
+    """Return the field of cash that is one amount for all months; None: it is a list."""
+    if isinstance(problem.monthly_cash, list):
+        return None
+    most = problem.monthly_cash + sum(project.cost for project in problem.projects)
+    return Field(name="cash", label="Cash a month", kind="every_month", limit=problem.monthly_cash, most=most)
 
 
 def _cash(problem: Problem) -> Iterator[Field]:

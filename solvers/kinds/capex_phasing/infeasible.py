@@ -10,7 +10,7 @@ from ortools.sat.python import cp_model
 from solvers.backends.cpsat import core, feasible
 from solvers.backends.model import Row
 from solvers.explain import Explanation, Repair
-from solvers.kinds.capex_phasing.fields import Field, fields_of
+from solvers.kinds.capex_phasing.fields import Field, every_month, fields_of
 from solvers.kinds.capex_phasing.formulation import add_row, formulate
 from solvers.kinds.capex_phasing.instance import instance_of
 from solvers.kinds.capex_phasing.problem import Objective, Problem
@@ -131,9 +131,13 @@ class _Conflict:
 
 
 def _repairs(problem: Problem, opposed: list[Field], limits: SolveLimits, until: float) -> Iterator[Repair]:
-    """Yield for each opposed field, as long as there is time, the least change of it alone that is enough."""
+    """Yield for each opposed field, as long as there is time, the least change of it alone that is enough.
+
+    Where cash is among them and the same in all months, so much in every month comes first.
+    """
     distinct = {field.path: field for field in reversed(opposed)}
-    for field in list(reversed(distinct.values()))[:_MOST_REPAIRS]:
+    level = every_month(problem) if any(field.kind == "cash" for field in opposed) else None
+    for field in [*([] if level is None else [level]), *reversed(distinct.values())][:_MOST_REPAIRS]:
         value = _least(problem, field, limits, until)
         if value is not None:
             yield Repair(

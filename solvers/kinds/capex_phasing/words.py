@@ -35,10 +35,9 @@ def step_in_words(problem: Problem, field: Field) -> str:
     """Say what a constraint one step looser is, so that "is worth" may follow."""
     labels = labels_of(problem)
     match field.kind:
-        case "cash":
-            return (
-                f"One more month of cash of {money(field.step, problem.currency)} in {month_name(problem, field.month)}"
-            )
+        case "cash" | "every_month":
+            when = "every month" if field.kind == "every_month" else month_name(problem, field.month)
+            return f"One more month of cash of {money(field.step, problem.currency)} in {when}"
         case "parallel":
             return "One more project at once"
         case "resource":
@@ -55,7 +54,7 @@ def change_in_words(problem: Problem, field: Field, value: float) -> str:
     """Say what a constraint becomes."""
     labels = labels_of(problem)
     match field.kind:
-        case "cash":
+        case "cash" | "every_month":
             now, then = (money(amount, problem.currency) for amount in (field.limit or 0.0, value))
             return f"{field.label}: {then} instead of {now}"
         case "parallel":

@@ -30,6 +30,11 @@ def worked() -> dict[str, Any]:
     return body
 
 
+def example() -> dict[str, Any]:
+    body: dict[str, Any] = msgspec.json.decode((CASES / "example.json").read_bytes())["problem"]
+    return body
+
+
 def patched(body: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
     applied = apply_patch(body, patch)
     assert applied.issues == []
@@ -224,5 +229,20 @@ def test_repairs_work_and_are_as_small_as_they_say() -> None:
 
 def test_a_repair_of_cash_is_the_least_that_helps() -> None:
     body = one_project(required=True, latest_finish=2, cost=333.33, cost_profile="upfront")
-    (repair, *_) = infeasible(msgspec.convert(body, Problem)).repairs
-    assert repair.patch == {"monthly_cash": [100, pytest.approx(233.33, abs=1e-9), 100, 100, 100, 100]}
+    every, one, *_ = infeasible(msgspec.convert(body, Problem)).repairs
+    assert every.patch == {"monthly_cash": pytest.approx(166.67, abs=1e-9)}
+    assert every.label == "Cash a month: 166.67 EUR instead of 100 EUR"
+    assert one.patch == {"monthly_cash": [100, pytest.approx(233.33, abs=1e-9), 100, 100, 100, 100]}
+
+
+def test_cash_that_differs_by_month_is_repaired_by_month_alone() -> None:
+    body = one_project(required=True, latest_finish=2, cost=333.33, cost_profile="upfront")
+    why = infeasible(msgspec.convert(body | {"monthly_cash": [100] * 5 + [90]}, Problem))
+    assert why.repairs[0].patch == {"monthly_cash": [100, pytest.approx(233.33, abs=1e-9), 100, 100, 100, 90]}
+
+
+def test_too_little_cash_in_all_months_is_told_with_how_much_of_it_would_do() -> None:
+    why = infeasible(msgspec.convert(example() | {"monthly_cash": 1000}, Problem))
+    assert any(name.startswith("cash:") for name in why.conflicts)
+    assert set(why.repairs[0].patch) == {"monthly_cash"}
+    assert isinstance(why.repairs[0].patch["monthly_cash"], float)

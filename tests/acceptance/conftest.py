@@ -1,4 +1,7 @@
-"""One running `milpa up` for the walks that only look: two of everything that may be two."""
+"""One running `milpa up` for the walks that only look: two APIs on one address, and two workers.
+
+Whichever is free takes a connection or a job, so what one walk does is spread over all of them.
+"""
 
 from collections.abc import Iterator
 

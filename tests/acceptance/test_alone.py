@@ -32,10 +32,8 @@ NEEDED = {
 @pytest.fixture(scope="module")
 def environ() -> Iterator[dict[str, str]]:
     """Settings of servers that nothing was done to yet, as an operator writes them."""
-    with running_servers() as servers, listen("127.0.0.1", 0) as free:
+    with running_servers() as servers:
         settings = settings_of(servers)
-        port = free.getsockname()[1]
-        free.close()
         yield {
             "MILPA_DATABASE_URL": settings.database_url.reveal(),
             "MILPA_DATABASE_OWNER_URL": settings.database_owner_url.reveal(),
@@ -43,8 +41,13 @@ def environ() -> Iterator[dict[str, str]]:
             "MILPA_OBJECT_STORE_URL": settings.object_store_url,
             "MILPA_SEAL_KEYS": settings.seal_keys.reveal(),
             "MILPA_SIGNING_KEY": settings.signing_key.reveal(),
-            "MILPA_PORT": str(port),
+            "MILPA_PORT": free_port(),
         }
+
+
+def free_port() -> str:
+    with listen("127.0.0.1", 0) as free:
+        return str(free.getsockname()[1])
 
 
 @contextmanager
@@ -67,16 +70,26 @@ def test_the_parts_do_alone_what_they_do_together(environ: dict[str, str]) -> No
     assert "up to date now" in run_milpa("migrate", environ=environ)
     assert "was up to date" in run_milpa("migrate", environ=environ)
     key = run_milpa("key", "somebody", environ=environ).strip()
-    url = f"http://127.0.0.1:{environ['MILPA_PORT']}"
+    other = {**environ, "MILPA_PORT": free_port()}
     with (
         part("api", environ),
+        part("api", other),
         part("worker", environ),
-        Client(url, key, retries=20) as client,
+        part("worker", other),
+        Client(at(environ), key, retries=20) as client,
+        Client(at(other), key, retries=20) as other_client,
     ):
-        job = client.wait(client.submit(KIND, client.example(KIND)), timeout=START_SECONDS)
-        assert job.state is JobState.SUCCEEDED
+        clients = (client, other_client)
+        jobs = [asked.submit(KIND, asked.example(KIND)) for asked in clients]
+        for job in jobs:
+            for asked in clients:
+                assert asked.wait(job, timeout=START_SECONDS).state is JobState.SUCCEEDED
     said = run_milpa("check", environ=environ)
-    assert said.splitlines()[0].split() == ["1", "jobs"]
+    assert said.splitlines()[0].split() == ["2", "jobs"]
+
+
+def at(environ: dict[str, str]) -> str:
+    return f"http://127.0.0.1:{environ['MILPA_PORT']}"
 
 
 def test_a_misspelt_setting_is_refused_by_name() -> None:
@@ -128,7 +141,7 @@ def test_the_api_waits_for_a_database_that_is_away_and_serves_once_it_is_there(
     run_milpa("migrate", environ=environ)
     address, _, folder = environ["MILPA_DATABASE_URL"].partition("?host=")
     later = tmp_path / "later"
-    ready = f"http://127.0.0.1:{environ['MILPA_PORT']}/health/ready"
+    ready = f"{at(environ)}/health/ready"
     with part("api", {**environ, "MILPA_DATABASE_URL": f"{address}?host={later}"}) as log:
         wait_until(lambda: log.read_text().count("database_away") > 1, START_SECONDS)
         with pytest.raises(httpx.ConnectError):

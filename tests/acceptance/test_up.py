@@ -7,6 +7,7 @@ import signal
 import stat
 from collections.abc import Iterator
 
+import httpx
 import psutil
 import pytest
 
@@ -50,6 +51,27 @@ def test_it_says_where_it_is_and_where_the_key_is(up: Up) -> None:
     assert done == ["PostgreSQL, Redis", "database", "2 APIs, 2 workers"]
     (hint,) = re.findall(r"next +\S*milpa (.*)", up.said)
     assert KIND in up.milpa(*hint.split())
+
+
+def test_both_apis_and_both_workers_take_their_share(up: Up) -> None:
+    answered: set[int] = set()
+    workers = [up.folders.logs / f"worker-{number}.log" for number in (1, 2)]
+
+    def both_have() -> bool:
+        answered.add(who_answers(up))
+        solve(up)
+        return len(answered) == 2 and all("attempt_ended" in worker.read_text() for worker in workers)
+
+    wait_until(both_have, 120)
+
+
+def who_answers(up: Up) -> int:
+    """Open a connection, and return the process id of the API that has taken it."""
+    with httpx.Client() as http:
+        answer = http.get(f"{up.url}/health/live")
+        mine = answer.extensions["network_stream"].get_extra_info("client_addr")
+        (api,) = [api for api in up.parts(*PARTS["API"]) if mine in {line.raddr for line in api.net_connections("tcp")}]
+        return api.pid
 
 
 def test_secrets_are_the_owners_alone_and_in_no_log(up: Up) -> None:

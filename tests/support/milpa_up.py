@@ -64,7 +64,7 @@ class Up:
 
     def parts(self, *words: str) -> list[psutil.Process]:
         """Return the processes of the stack whose command line has these words."""
-        return [process for process in self.family() if all(word in " ".join(process.cmdline()) for word in words)]
+        return [process for process in self.family() if all(word in _line(process) for word in words)]
 
     @property
     def said(self) -> str:
@@ -93,6 +93,12 @@ class Up:
         assert self.process is not None
         assert self.process.poll() is None, self.said
         return "Ctrl-C stops everything" in self.said
+
+
+def _line(process: psutil.Process) -> str:
+    """Return its command line as it was when the family was looked for: a solver may be gone by now."""
+    info: dict[str, list[str] | None] = process.info
+    return " ".join(info["cmdline"] or [])
 
 
 def run_milpa(

@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -91,10 +92,11 @@ async def owner(quick: Settings) -> AsyncIterator[asyncpg.Connection]:
 
 
 class Desk:
-    """Submits probes of one tenant, has the worker run them, and looks at what became of them."""
+    """Submits probes of one tenant, has two workers compete for them, and looks at what became of them."""
 
     def __init__(self, context: WorkerContext, tenant: UUID) -> None:
         self.context = context
+        self.workers = context, replace(context, id=new_id())
         self.tenant = tenant
 
     async def submit(
@@ -122,8 +124,9 @@ class Desk:
             return (await tenant.jobs.submit(new)).job
 
     async def run(self, job: JobRow) -> JobRow:
-        """Answer a ring for the job, and return it as it is then."""
-        await run_job({"worker": self.context}, str(self.tenant), str(job.id), job.dispatch_no)
+        """Have both workers answer a ring for the job, and return it as it is then."""
+        ring = str(self.tenant), str(job.id), job.dispatch_no
+        await asyncio.gather(*(run_job({"worker": worker}, *ring) for worker in self.workers))
         return await self.now(job)
 
     async def now(self, job: JobRow) -> JobRow:

@@ -24,7 +24,9 @@ async def ask(desk: Desk, job: JobRow, *formats: FileFormat) -> FileRequest:
 
 
 async def answer(desk: Desk, request: FileRequest) -> None:
-    await make_files({"worker": desk.context}, str(desk.tenant), str(request.job_id), request.dispatch_no)
+    """Have both workers answer a ring for it."""
+    ring = str(desk.tenant), str(request.job_id), request.dispatch_no
+    await asyncio.gather(*(make_files({"worker": worker}, *ring) for worker in desk.workers))
 
 
 async def files(desk: Desk, job: JobRow) -> dict[str, FileRow]:

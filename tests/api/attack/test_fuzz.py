@@ -90,12 +90,14 @@ class Fuzzing:
 
 
 @pytest.fixture
-async def fuzzing(app: Litestar, database: Database, new_key: NewKey, settings: Settings) -> AsyncIterator[Fuzzing]:
+async def fuzzing(
+    app: Litestar, wire: Wire, database: Database, new_key: NewKey, settings: Settings
+) -> AsyncIterator[Fuzzing]:
     tenant = await add_tenant(database)
     key = await new_key(tenant)
     async with client(app, key) as http:
         things = await make_attackable(http, SolvingDriver(database, tenant, settings))
-    found = Fuzzing(Wire(app), key, things, database, tenant)
+    found = Fuzzing(wire, key, things, database, tenant)
     yield found
     print(f"\n{found.answered.total():,} requests:", dict(sorted(found.answered.items())))
 

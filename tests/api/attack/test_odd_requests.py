@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import httpx
 import pytest
-from litestar import Litestar
 
 from tests.api.attack.holds import holds_for_all
 from tests.api.attack.wire import Headers, Wire
@@ -218,8 +217,8 @@ async def things(http: httpx.AsyncClient, driver: JobDriver) -> dict[str, str]:
     return await make_things(http, driver)
 
 
-async def ask_all(app: Litestar, things: dict[str, str], asked: Iterable[Asked], key: str | None) -> set[int]:
-    wire, statuses = Wire(app), set()
+async def ask_all(wire: Wire, things: dict[str, str], asked: Iterable[Asked], key: str | None) -> set[int]:
+    statuses = set()
     known = [("authorization", f"Bearer {key}")] if key else []
     for one in asked:
         url = one.url.format_map(things)
@@ -231,13 +230,13 @@ async def ask_all(app: Litestar, things: dict[str, str], asked: Iterable[Asked],
 
 @pytest.mark.parametrize("group", [content_types, parts, numbers, times, persons, queries, methods, headers])
 async def test_odd_requests_are_answered_as_all_others(
-    app: Litestar, key: str, things: dict[str, str], group: Callable[[], Iterable[Asked]]
+    wire: Wire, key: str, things: dict[str, str], group: Callable[[], Iterable[Asked]]
 ) -> None:
-    assert await ask_all(app, things, group(), key) & {400, 404, 415, 422}
+    assert await ask_all(wire, things, group(), key) & {400, 404, 415, 422}
 
 
-async def test_odd_keys_and_tokens_are_nobodys(app: Litestar, things: dict[str, str]) -> None:
-    assert await ask_all(app, things, identities(), key=None) == {401}
+async def test_odd_keys_and_tokens_are_nobodys(wire: Wire, things: dict[str, str]) -> None:
+    assert await ask_all(wire, things, identities(), key=None) == {401}
 
 
 GOOD_HOSTS = ["evil.test", "evil.test:99", "[2001:db8::7]:8080"]
@@ -256,9 +255,9 @@ BAD_HOSTS = [
 
 @pytest.mark.parametrize("host", GOOD_HOSTS + UNCLEAR_HOSTS)
 async def test_links_start_with_the_host_that_was_asked_or_with_none(
-    app: Litestar, key: str, things: dict[str, str], host: str
+    wire: Wire, key: str, things: dict[str, str], host: str
 ) -> None:
-    wire, known = Wire(app), ("authorization", f"Bearer {key}")
+    known = ("authorization", f"Bearer {key}")
     base = f"http://{host}" if host in GOOD_HOSTS else ""
     page = await wire.ask("GET", "/v1/jobs?limit=1", [known, ("host", host), ("x-forwarded-host", "forged.test")])
     assert page.headers["link"].startswith(f"<{base}/v1/jobs?limit=1&cursor=")
@@ -269,17 +268,15 @@ async def test_links_start_with_the_host_that_was_asked_or_with_none(
 
 
 @pytest.mark.parametrize("host", BAD_HOSTS)
-async def test_a_host_that_is_none_is_refused(app: Litestar, key: str, host: str) -> None:
-    answer = await Wire(app).ask("POST", SUBMIT, [("authorization", f"Bearer {key}"), JSON, ("host", host)], GOOD)
+async def test_a_host_that_is_none_is_refused(wire: Wire, key: str, host: str) -> None:
+    answer = await wire.ask("POST", SUBMIT, [("authorization", f"Bearer {key}"), JSON, ("host", host)], GOOD)
     assert answer.status_code == 400
     holds_for_all(answer)
 
 
 @pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "X-Method-Override", "X-HTTP-Method", "_method"])
-async def test_a_method_is_what_the_request_line_says(
-    app: Litestar, key: str, things: dict[str, str], name: str
-) -> None:
-    wire, path = Wire(app), f"/v1/jobs/{things['job_id']}"
+async def test_a_method_is_what_the_request_line_says(wire: Wire, key: str, things: dict[str, str], name: str) -> None:
+    path = f"/v1/jobs/{things['job_id']}"
     asked = [("authorization", f"Bearer {key}"), (name, "DELETE")]
     assert (await wire.ask("GET", f"{path}?_method=DELETE", asked)).status_code == 422
     assert (await wire.ask("GET", path, asked)).status_code == 200
@@ -288,8 +285,8 @@ async def test_a_method_is_what_the_request_line_says(
 
 
 @pytest.mark.parametrize("given", ["a" * 129, "short", "with space", "line\nend", "<script>", "\xff" * 9, "a;b=c1234"])
-async def test_a_request_id_that_is_not_safe_to_repeat_is_not_repeated(app: Litestar, given: str) -> None:
-    answer = await Wire(app).ask("GET", "/v1/me", [("x-request-id", given)])
+async def test_a_request_id_that_is_not_safe_to_repeat_is_not_repeated(wire: Wire, given: str) -> None:
+    answer = await wire.ask("GET", "/v1/me", [("x-request-id", given)])
     assert answer.headers["x-request-id"] != given
     assert given not in answer.text
     holds_for_all(answer)

@@ -117,8 +117,8 @@ async def askers(app: Litestar, database: Database, new_key: NewKey, settings: S
     return [*found, Asker(NOBODY, None, {"own": foreign, "foreign": foreign})]
 
 
-async def test_answers_are_what_the_document_says(app: Litestar, askers: Sequence[Asker], longer: int) -> None:
-    wire, loop = Wire(app), asyncio.get_running_loop()
+async def test_answers_are_what_the_document_says(wire: Wire, askers: Sequence[Asker], longer: int) -> None:
+    loop = asyncio.get_running_loop()
 
     async def ask(case: Case, about: str) -> None:
         drawn = dict(case.path_parameters)

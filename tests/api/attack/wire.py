@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import cycle
 from urllib.parse import unquote, urlsplit
 
 import httpx
@@ -16,10 +17,10 @@ PATIENCE = 10.0
 
 
 class Wire:
-    """One app."""
+    """The apps that answer in turn."""
 
-    def __init__(self, app: Litestar) -> None:
-        self._app = app
+    def __init__(self, *apps: Litestar) -> None:
+        self._turns = cycle(apps)
 
     async def ask(self, method: str, url: str, headers: Headers = (), body: bytes = b"") -> httpx.Response:
         """Return the answer; of a stream, its head and its first piece. Whatever the app raises comes out here."""
@@ -39,7 +40,7 @@ class Wire:
 
         scope = _scope(method, url, [*headers, *_length(headers, body)])
         try:
-            await asyncio.wait_for(self._app(scope, receive, send), PATIENCE)  # type: ignore[arg-type]
+            await asyncio.wait_for(next(self._turns)(scope, receive, send), PATIENCE)  # type: ignore[arg-type]
         finally:
             left.set()
         return _answer(httpx.Request(method, BASE, headers=[]), heard)

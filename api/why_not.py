@@ -48,7 +48,7 @@ class WhyNotAnswer(msgspec.Struct, frozen=True, kw_only=True):
     job: the one that was solved with it. price: its objective less the parent's, with its sign as it is: below 0 where
     more is better, and above 0 where less is, it costs so much; null when one of the two has no objective. breaks:
     names of the constraints that stand against it: those that it breaks by itself, which were lifted, and, when there
-    is no solution even so, a smallest set that can't hold together.
+    is no solution even so, a smallest set that can't hold together. sentences: what the explanation says of the job.
     """
 
     job: Job
@@ -58,10 +58,12 @@ class WhyNotAnswer(msgspec.Struct, frozen=True, kw_only=True):
     parent_objective: float | None
     price: float | None
     breaks: list[str]
+    sentences: list[str]
 
 
 class _Explained(msgspec.Struct):
     conflicts: list[str] = []
+    sentences: list[str] = []
 
 
 class _Result(msgspec.Struct):
@@ -176,6 +178,7 @@ def _weigh(row: JobRow, question: ForceQuestion, result: bytes | None, base: str
         parent_objective=before,
         price=None if before is None or after is None else after - before,
         breaks=list(dict.fromkeys([*question.lifted, *found.explanation.conflicts])),
+        sentences=found.explanation.sentences,
     )
 
 

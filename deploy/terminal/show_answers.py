@@ -51,6 +51,8 @@ def why_not(found: "WhyNot", console: Console) -> None:
         console.print(f"objective {before} → {after}, [bold]{signed(found.price)}[/]", highlight=False)
     for name in found.breaks:
         console.print(f"  [yellow]breaks[/] {escape(name)}", highlight=False)
+    for sentence in found.sentences if found.price is None else []:
+        console.print(f" • {escape(sentence)}", highlight=False)
     console.print(f"[dim]{found.job.id}[/]", highlight=False)
 
 

@@ -102,7 +102,7 @@ class WhyNot(msgspec.Struct, frozen=True, kw_only=True):
     """What forcing something into an answer does.
 
     job: the one that was solved with it. price: its objective less the parent's; null when one of them has none.
-    breaks: names of the constraints that stand against it.
+    breaks: names of the constraints that stand against it. sentences: what the explanation says of the job.
     """
 
     job: Job
@@ -112,6 +112,7 @@ class WhyNot(msgspec.Struct, frozen=True, kw_only=True):
     parent_objective: float | None = None
     price: float | None = None
     breaks: list[str] = []
+    sentences: list[str] = []
 
 
 class FrontierPoint(msgspec.Struct, frozen=True, kw_only=True):

@@ -96,6 +96,7 @@ def test_why_not_has_a_price_and_what_stands_against_it(client: Client) -> None:
     impossible = client.why_not(whole, {"deal_id": "B"})
     assert impossible.price is None
     assert set(impossible.breaks) == {"budget", "must_include:A", "must_include:B"}
+    assert "can't hold together" in impossible.sentences[0]
     with pytest.raises(RefusedError) as refusal:
         client.why_not(job, {"deal_id": "nowhere"})
     assert [issue.pointer for issue in refusal.value.issues] == ["/force/deal_id"]
@@ -155,6 +156,8 @@ def test_the_command_line_asks_all_four(up: Up, client: Client) -> None:
     assert "+800" in next(line for line in said.splitlines() if "More money" in line)
     said = up.milpa("why-not", job, "deal_id=D")
     assert "9,400 → 7,000, -2,400" in said
+    whole = solved(client, "deal-picker", {**WORKED, "mode": "whole", "must_include": ["A"], "budget": 90_000})
+    assert "can't hold together" in up.milpa("why-not", str(whole.id), "deal_id=B")
     child = json.loads(up.milpa("what-if", job, "--case", "Less", '{"budget": 90000}', "--json"))["jobs"][0]["id"]
     said = up.milpa("compare", job, child)
     assert "/budget: 100000.0 → 90000" in said

@@ -53,15 +53,20 @@ async def test_what_can_not_be_says_which_constraints_break(http: httpx.AsyncCli
     child = (await ask(http, parent)).json()
     asked = await problem_of(http, child)
     assert (asked["must_include"], asked["exclude"]) == (["D"], [])
-    conflicts = ["must_include:D", "budget"]
+    conflicts, sentences = ["must_include:D", "budget"], ["Must include D and Budget can't hold together."]
     await driver.succeed(
         child["id"],
         outcome=Outcome.INFEASIBLE,
         objective=None,
-        result={"outcome": "infeasible", "solution": None, "explanation": {"conflicts": conflicts}},
+        result={
+            "outcome": "infeasible",
+            "solution": None,
+            "explanation": {"conflicts": conflicts, "sentences": sentences},
+        },
     )
     answer = await price_of(http, child)
     assert answer["breaks"] == ["exclude:D", *conflicts]
+    assert answer["sentences"] == sentences
     assert (answer["objective"], answer["price"]) == (None, None)
     assert answer["job"]["outcome"] == "infeasible"
 

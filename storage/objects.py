@@ -5,6 +5,8 @@ interpreter while that ends, which then aborts the process (one short program in
 """
 
 import asyncio
+import os
+import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +36,7 @@ _THREADS = 32
 _PIECE_BYTES = 8_000_000
 """Of an object written piece by piece: what is held before it is sent."""
 
+_SYSTEM_ERROR = re.compile(r"\(os error (\d+)\)")
 
 _Given = ParamSpec("_Given")
 _Answer = TypeVar("_Answer")
@@ -154,4 +157,11 @@ def _told_apart() -> Iterator[None]:
     except (NotFoundError, FileNotFoundError):
         raise FileNotFoundError("There is no such object.") from None
     except (BaseError, OSError) as error:
-        raise TransientError("object_store_unavailable", "The object store does not answer.") from error
+        said = f"The object store does not answer{_why(error)}."
+        raise TransientError("object_store_unavailable", said) from error
+
+
+def _why(error: Exception) -> str:
+    """Return what the system said, of a full disk say; nothing else of a text that has keys in it."""
+    number = _SYSTEM_ERROR.search(str(error))
+    return f": {os.strerror(int(number[1]))}" if number else ""

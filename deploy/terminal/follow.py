@@ -55,8 +55,11 @@ class ProgressLine:
 def follow(client: "Client", job: Job, console: Console) -> Job:
     """Show the job's progress until it has ended, and return it as it is then.
 
-    On a terminal one line lives and goes away; elsewhere each change of state or phase is a line of its own.
+    On a terminal one line lives and goes away; elsewhere each change of state or phase is a line of its own. Of a job
+    that has ended before there is nothing to follow.
     """
+    if job.state.ended:
+        return job
     line = ProgressLine()
     if console.is_terminal:
         _follow_live(client, job, console, line)

@@ -9,8 +9,9 @@ from uuid import uuid4
 import pytest
 from rich.console import Console
 
-from deploy.terminal.follow import ProgressLine
-from milpa.jobs import EventType, JobEvent
+from deploy.terminal.follow import ProgressLine, follow
+from milpa.client import Client
+from milpa.jobs import EventType, Job, JobEvent, JobState
 
 
 def shown(line: ProgressLine) -> str:
@@ -55,3 +56,11 @@ def test_figures_of_an_attempt_that_is_over_are_not_shown_any_more(line: Progres
 
 def test_a_figure_that_is_not_known_is_left_out(line: ProgressLine) -> None:
     assert take(line, EventType.INCUMBENT, objective=1.0, bound=None, gap=None).split() == ["queued", "incumbent", "1"]
+
+
+def test_of_a_job_that_has_ended_there_is_nothing_to_follow() -> None:
+    ended = Job(id=uuid4(), kind="k", kind_version=1, state=JobState.SUCCEEDED, created_at=datetime.now(UTC))
+    console = Console(file=io.StringIO())
+    with Client("http://127.0.0.1:1", "nobody is asked") as client, console.capture() as captured:
+        assert follow(client, ended, console) is ended
+    assert captured.get() == ""

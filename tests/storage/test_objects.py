@@ -117,6 +117,15 @@ async def test_the_default_store_is_a_folder_of_the_data_directory(tmp_path: Pat
     assert (tmp_path / "objects" / "a" / "b").read_bytes() == b"data"
 
 
+async def test_a_store_that_the_system_refuses_is_told_in_its_words_and_without_keys(tmp_path: Path) -> None:
+    store = ObjectStore(Settings(data_dir=str(tmp_path)))
+    (tmp_path / "objects").rmdir()
+    (tmp_path / "objects").write_text("no folder any more")
+    with pytest.raises(TransientError) as refused:
+        await store.put("a/b", b"data")
+    assert refused.value.message == "The object store does not answer: Not a directory."
+
+
 @pytest.mark.parametrize("key", ["../escape", "a/../../escape", "/a//b/../../../escape"])
 async def test_no_key_leads_out_of_the_folder(tmp_path: Path, key: str) -> None:
     objects = ObjectStore(Settings(object_store_url=(tmp_path / "objects").as_uri()))

@@ -23,6 +23,8 @@ HOUR, DAY = 3600, 86_400
 OPEN_JOBS = "open-jobs"
 _OPEN_JOBS_RETRY_SECONDS = 30
 _AWAY_RETRY_SECONDS = 2
+_MANY_SECONDS = 120
+"""From here on people are told minutes."""
 LIMITED = ("RateLimit-Policy", "RateLimit")
 _HEADERS = "rate_limit_headers"
 
@@ -177,7 +179,8 @@ def _refusal(slug: str, detail: str, seconds: int | None) -> ProblemError:
     """Return a 429 that says when to ask again; None: what asks for more than the whole limit has never room."""
     if seconds is None:
         return ProblemError(429, slug, f"{detail} That never fits: ask for less at once.")
-    return ProblemError(429, slug, detail, headers={"Retry-After": str(seconds)})
+    soon = f"{seconds} s" if seconds < _MANY_SECONDS else f"{-(-seconds // 60)} minutes"
+    return ProblemError(429, slug, f"{detail} Ask again in {soon}.", headers={"Retry-After": str(seconds)})
 
 
 def _tell(request: AnyRequest, allowed: list[str], left: list[str]) -> None:

@@ -126,7 +126,7 @@ def key(tenant: str) -> None:
 def limits(tenant: str, changes: tuple[str, ...]) -> None:
     """Show what TENANT may do, and change it: NAME=0 lifts a limit, NAME= goes back to what holds for all.
 
-    A change holds everywhere within ten seconds.
+    A change holds everywhere within ten seconds. The tenant of `milpa up` is called local.
     """
     from deploy.limits import tenant_limits
     from deploy.local.environment import settings_at_hand

@@ -8,14 +8,15 @@ import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath
 
-from api.bodies import AnyRequest, answer
+from api.bodies import AnyRequest, answer, decode_asked, read_json
 from api.operations import Answer, Operation
 from api.pages import PageQuery, page_of, page_start
 from api.principal import Permission
 from api.queries import described, read_query
+from api.services import settings_for
 from api.times import Time
 from api.trails import transaction_of
-from api.webhook_bodies import found_or_404, read_asked
+from api.webhook_bodies import found_or_404
 from storage.webhook_rows import DeliveryFilter, DeliveryRow, DeliveryState, WebhookEvent
 
 
@@ -154,7 +155,7 @@ async def redeliver(request: AnyRequest, delivery_id: FromPath[UUID]) -> Respons
 )
 async def redeliver_range(request: AnyRequest, webhook_id: FromPath[UUID]) -> Response[bytes]:
     """Try anew what was made for a webhook between two times; what has failed, when no state is named."""
-    asked = await read_asked(request, RedeliverRequest)
+    asked = await decode_asked(await read_json(request), RedeliverRequest, settings_for(request))
     async with transaction_of(request) as transaction:
         count = await transaction.webhooks.redeliver_range(webhook_id, asked.since, asked.until, asked.state)
     return answer(Redelivered(found_or_404(count)), 202)

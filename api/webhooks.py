@@ -18,7 +18,7 @@ from api.services import services_of
 from api.submissions import Tag
 from api.trails import note_made, transaction_of
 from api.web_addresses import WebAddress
-from api.webhook_bodies import found_or_404, read_asked
+from api.webhook_bodies import found_or_404, read_webhook
 from storage.webhook_rows import (
     DisabledReason,
     EndpointChanges,
@@ -110,7 +110,7 @@ async def create_webhook(request: AnyRequest) -> Response[bytes]:
 
     What is sent is signed after Standard Webhooks 1.0 with the secret in this answer.
     """
-    asked = await read_asked(request, WebhookRequest)
+    asked = await read_webhook(request, WebhookRequest)
     new = NewEndpoint(url=asked.url, events=asked.events, kinds=asked.kinds, tags=asked.tags)
     async with transaction_of(request) as transaction:
         row, secret = await transaction.webhooks.create(new)
@@ -154,7 +154,7 @@ async def change_webhook(request: AnyRequest, webhook_id: FromPath[UUID]) -> Res
 
     What is left out stays. What is pending goes to a new address; disabling gives it up, to be redelivered later.
     """
-    changes = EndpointChanges(**msgspec.structs.asdict(await read_asked(request, WebhookPatch)))
+    changes = EndpointChanges(**msgspec.structs.asdict(await read_webhook(request, WebhookPatch)))
     async with transaction_of(request) as transaction:
         row = await transaction.webhooks.update(webhook_id, changes)
     return answer(_show(request, found_or_404(row)))

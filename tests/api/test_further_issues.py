@@ -2,15 +2,18 @@
 
 import copy
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from api.further_issues import further_issues
 from api.submissions import read_values, request_type
 from milpa.settings import Settings
 from solvers.decode import convert
+from solvers.issues import Issue
 from solvers.registry import all_kinds
 
 SETTINGS = Settings()
@@ -120,6 +123,31 @@ def test_what_refers_to_a_name_that_can_not_be_read_is_not_called_unknown() -> N
         "/problem/deals/0/id",
         "/problem/deals/1/price",
     }
+
+
+# No more work than is worth it
+
+
+class Form(msgspec.Struct, forbid_unknown_fields=True):
+    size: Literal["S", "M", "L", "XL"]
+    mood: Literal["good", "bad"]
+    rows: int
+
+
+@pytest.mark.parametrize(("rows", "looked_at", "told"), [(1000, 8, 1000), (60_000, 2, 0), (250_000, 1, 0)])
+def test_what_is_hopeless_is_not_looked_at_again_and_again(rows: int, looked_at: int, told: int) -> None:
+    body = {"size": "tiny", "mood": 5, "rows": rows}
+    looks = 0
+
+    def check(form: Form) -> list[Issue]:
+        nonlocal looks
+        looks += 1
+        return [Issue(code="odd", pointer=f"/rows/{number}", message="") for number in range(form.rows)]
+
+    found = convert(body, Form).issues
+    assert {issue.pointer for issue in found} == {"/size", "/mood"}
+    assert len(further_issues(body, Form, found, check)) == told
+    assert looks == looked_at
 
 
 # Nothing is made up

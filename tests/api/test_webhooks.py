@@ -102,6 +102,20 @@ async def test_what_is_wrong_with_a_webhook_is_said_with_its_place(
         assert code is None or issue["code"] == code
 
 
+@pytest.mark.parametrize("url", ["http://10.0.0.1/", "nowhere", 5])
+async def test_all_that_is_wrong_with_a_webhook_is_said_at_once(http: httpx.AsyncClient, url: object) -> None:
+    webhook = await made(http)
+    wrong = {"url": url, "events": ["job.exploded"], "kinds": [7, "tea-picker"], "tags": "board"}
+    for answer in (
+        await http.post("/v1/webhooks", json=wrong),
+        await http.patch(webhook["links"]["self"], json=wrong),
+    ):
+        assert answer.status_code == 422, answer.text
+        pointers = sorted(issue["pointer"] for issue in answer.json()["issues"])
+        assert pointers == ["/events/0", "/kinds/0", "/kinds/1", "/tags", "/url"]
+        assert answer.json()["issues_total"] == 5
+
+
 async def test_an_erased_webhook_is_gone_with_its_log(http: httpx.AsyncClient, driver: JobDriver) -> None:
     webhook = await made(http)
     job = (await http.post(SUBMIT, json=body())).json()

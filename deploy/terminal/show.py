@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from deploy.terminal.console import program
 from deploy.terminal.fields import Field, columns_of, fields_of
@@ -18,6 +19,10 @@ from milpa.jobs import Job, JobFile, JobState
 if TYPE_CHECKING:
     from milpa.client import Issue, JobReport, KindDetail, KindSummary
 
+WIDE = 120
+"""Characters of a line in which there is room for all that is said of a job."""
+_ALL = ("job", "kind", "name", "state", "objective", "seconds", "created")
+_FEW = ("job", "name", "state", "objective")
 _COLORS = {
     "optimal": "green",
     "feasible": "green",
@@ -92,16 +97,35 @@ def issues(found: "Sequence[Issue]", total: int, console: Console) -> None:
 
 
 def jobs(found: Sequence[Job], console: Console) -> None:
-    """Print jobs, one a line."""
-    listed = table("job", "kind", "name", "state", "objective", "seconds", "created", right=("objective", "seconds"))
-    now = datetime.now(UTC)
+    """Print jobs, one a line. On a narrow terminal a job goes by its name or, without one, by its kind."""
+    wide = console.width >= WIDE
+    names = _ALL if wide else _FEW
+    listed = table(*names, right=("objective", "seconds"))
+    for column in listed.columns:
+        column.no_wrap = column.header not in {"name", "state"}
     for job in found:
-        seconds = "" if job.solve_seconds is None else f"{job.solve_seconds:.2f}"
-        objective = "" if job.objective is None else number(job.objective)
-        age = _ago((now - job.created_at).total_seconds())
-        listed.add_row(str(job.id), job.kind, escape(job.name or ""), status(job), objective, seconds, age)
-    listed.columns[0].no_wrap = True
+        cells = _cells(job) if wide else _cells(job) | {"name": _cut(escape(job.name or job.kind))}
+        listed.add_row(*(cells[name] for name in names))
     console.print(listed)
+
+
+def _cells(job: Job) -> dict[str, str | Text]:
+    return {
+        "job": str(job.id),
+        "kind": job.kind,
+        "name": _cut(escape(job.name or "")),
+        "state": _cut(status(job)),
+        "objective": "" if job.objective is None else number(job.objective),
+        "seconds": "" if job.solve_seconds is None else f"{job.solve_seconds:.2f}",
+        "created": _ago((datetime.now(UTC) - job.created_at).total_seconds()),
+    }
+
+
+def _cut(markup: str) -> Text:
+    """Return text that is cut where there is no room for it, instead of going on in the next line."""
+    text = Text.from_markup(markup)
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
 
 
 def kinds(found: "Sequence[KindSummary]", console: Console) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from solvers.backends.model import Floats, Shift
 from solvers.kinds.deal_picker.formulation import BUDGET_ROW, ON, RISK_ROW, Deals, cap_rows, cap_unit, group_members
 from solvers.kinds.deal_picker.problem import Problem
-from solvers.kinds.deal_picker.words import amount, cap_words
+from solvers.kinds.deal_picker.words import raised
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ def limits_of(problem: Problem, deals: Deals, x: Floats) -> list[Limit]:
     """Return every limit of the problem with what the plan uses of it, in the order of the model's rows first."""
     return [
         _budget(problem, deals, x),
-        *([] if problem.max_risk is None else [_risk(deals, x, problem.max_risk)]),
+        *([] if problem.max_risk is None else [_risk(problem, deals, x, problem.max_risk)]),
         *_caps(problem, deals, x),
         *([] if problem.max_deals is None else [_count(x, problem.max_deals)]),
         *_groups(problem, deals, x),
@@ -100,11 +100,11 @@ def _budget(problem: Problem, deals: Deals, x: Floats) -> Limit:
         shift=Shift(row_upper=rates),
         step=step,
         patch={"budget": problem.budget + step},
-        change_label=f"Raise the budget to {amount(problem.budget + step)} {problem.currency}",
+        change_label=f"Raise {raised(problem, 'budget', problem.budget + step)}",
     )
 
 
-def _risk(deals: Deals, x: Floats, max_risk: float) -> Limit:
+def _risk(problem: Problem, deals: Deals, x: Floats, max_risk: float) -> Limit:
     used = float(deals.risks @ x)
     step = max_risk / 10 or max(float(deals.risks.max(initial=0.0)), ON)
     return Limit(
@@ -116,7 +116,7 @@ def _risk(deals: Deals, x: Floats, max_risk: float) -> Limit:
         shift=Shift(row_upper={RISK_ROW: 1.0}),
         step=step,
         patch={"max_risk": max_risk + step},
-        change_label=f"Raise the risk limit to {amount(max_risk + step)}",
+        change_label=f"Raise {raised(problem, 'max_risk', max_risk + step)}",
     )
 
 
@@ -136,7 +136,7 @@ def _caps(problem: Problem, deals: Deals, x: Floats) -> Iterator[Limit]:
             shift=Shift(row_upper={first + offset: unit}),
             step=step,
             patch={f"{kind}_caps": {name: cap + step}},
-            change_label=f"Raise the cap of {kind} {name or '(none)'} to {cap_words(problem, cap + step)}",
+            change_label=f"Raise {raised(problem, row.name, cap + step)}",
         )
 
 

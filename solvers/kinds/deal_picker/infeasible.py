@@ -15,7 +15,7 @@ from solvers.kinds.deal_picker.fields import Limit, limits_of, patched
 from solvers.kinds.deal_picker.formulation import Deals, columns_of, group_members, limit_rows
 from solvers.kinds.deal_picker.plan import make_plan
 from solvers.kinds.deal_picker.problem import Problem
-from solvers.kinds.deal_picker.words import amount, joined
+from solvers.kinds.deal_picker.words import joined, raised
 from solvers.limits import SolveLimits
 
 _PROOF_SECONDS = 5.0
@@ -34,7 +34,7 @@ def explain_infeasible(problem: Problem, deals: Deals, limits: SolveLimits) -> E
         repairs=repairs,
         sentences=[
             f"No plan holds every limit: {joined(labels)} can't hold together.",
-            *(f"This would help: {repair.label}." for repair in repairs),
+            *(f"This would help: {repair.label[0].lower()}{repair.label[1:]}." for repair in repairs),
         ],
     )
 
@@ -84,12 +84,12 @@ def _candidates(problem: Problem, model: Model, fields: Mapping[str, Limit], nam
         if field.name in names and (growth := elastic(model, [_growth_of(field, row_of)])) is not None
     ]
     for field, growth in alone:
-        yield _raised([(field, float(growth[0]))])
+        yield _raised(problem, [(field, float(growth[0]))])
     if not alone and raisable:
         together = elastic(model, [_growth_of(f, row_of) for f in raisable], [1.0 / f.size for f in raisable])
         if together is not None:
             grown = [(field, float(by)) for field, by in zip(raisable, together, strict=True) if by > 0]
-            yield _raised(grown)
+            yield _raised(problem, grown)
     for name in names:
         if name.startswith("group:"):
             yield Repair(label=fields[name].change_label, patch=fields[name].patch, cost=1.0)
@@ -103,7 +103,7 @@ def _growth_of(field: Limit, row_of: Mapping[str, int]) -> Shift:
     return Shift(row_upper=rates)
 
 
-def _raised(growths: list[tuple[Limit, float]]) -> Repair:
+def _raised(problem: Problem, growths: list[tuple[Limit, float]]) -> Repair:
     """Return the repair that raises limits by so much each."""
     patch: dict[str, Any] = {}
     labels = []
@@ -111,13 +111,13 @@ def _raised(growths: list[tuple[Limit, float]]) -> Repair:
         name, _, key = field.name.partition(":")
         value = field.limit + growth
         if name == "max_deals":
-            patch[name] = int(np.ceil(value - 1e-9))
+            patch[name] = value = int(np.ceil(value - 1e-9))
         elif key or name in {"sector", "city"}:
             patch.setdefault(f"{name}_caps", {})[key] = value
         else:
             patch[name] = value
-        labels.append(f"{field.label.lower() if not key else field.label} to {amount(value)}")
-    return Repair(label=f"raise {joined(labels)}", patch=patch, cost=sum(growth for _, growth in growths))
+        labels.append(raised(problem, field.name, value))
+    return Repair(label=f"Raise {joined(labels)}", patch=patch, cost=sum(growth for _, growth in growths))
 
 
 def _let_go(problem: Problem, model: Model) -> Repair:
@@ -133,7 +133,7 @@ def _let_go(problem: Problem, model: Model) -> Repair:
     names = [name for name, keeps in zip(model.row_names, kept, strict=False) if keeps < 0.5]  # noqa: PLR2004
     gone = [name.partition(":")[2] for name in names]
     rest = [deal_id for deal_id in problem.must_include if deal_id not in set(gone)]
-    return Repair(label=f"no longer require {joined(gone)}", patch={"must_include": rest}, cost=float(len(gone)))
+    return Repair(label=f"No longer require {joined(gone)}", patch={"must_include": rest}, cost=float(len(gone)))
 
 
 def _works(problem: Problem, repair: Repair, limits: SolveLimits) -> bool:

@@ -18,7 +18,7 @@ _FRONTIER = "frontier"
 def describe(problem: Problem, result: SolveResult[Solution]) -> Report:
     """Return the report of a result; without a solution, why there is none and what would help."""
     solution = result.solution
-    tables = [_conflicts(result), _repairs(result)] if solution is None else _tables(problem, result, solution)
+    tables = [_conflicts(problem, result), _repairs(result)] if solution is None else _tables(problem, result, solution)
     missing = result.stats.get("frontier_missing", "")
     tables = [table for table in tables if table.rows or (table.name == _FRONTIER and missing)]
     drawn = {table.name for table in tables if table.rows}
@@ -253,12 +253,17 @@ def _charts() -> list[Chart]:
     ]
 
 
-def _conflicts(result: SolveResult[Solution]) -> Table:
+def _conflicts(problem: Problem, result: SolveResult[Solution]) -> Table:
+    from solvers.kinds.deal_picker.fields import limits_of  # with numpy, which whoever only lists kinds does not load
+    from solvers.kinds.deal_picker.formulation import columns_of
+
+    deals = columns_of(problem)
+    labels = {field.name: field.label for field in limits_of(problem, deals, deals.required)}
     return Table(
         name="conflicts",
         title="What can't hold together",
-        columns=[Column(name="constraint", label="Constraint")],
-        rows=[(name,) for name in result.explanation.conflicts],
+        columns=[Column(name="constraint", label="Limit")],
+        rows=[(labels[name],) for name in result.explanation.conflicts],
     )
 
 

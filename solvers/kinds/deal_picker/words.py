@@ -42,6 +42,20 @@ def cap_words(problem: Problem, cap: float) -> str:
     return f"{amount(cap)} {problem.currency}" if problem.cap_basis == "amount" else f"{amount(cap)} deals"
 
 
+def raised(problem: Problem, name: str, value: float) -> str:
+    """Say what becomes of the limit of that name: "the budget to 110,000 EUR"."""
+    kind, _, of = name.partition(":")
+    match kind:
+        case "budget":
+            return f"the budget to {amount(value)} {problem.currency}"
+        case "max_risk":
+            return f"the risk limit to {amount(value)}"
+        case "max_deals":
+            return f"the number of deals to {amount(value)}"
+        case _:
+            return f"the cap of {kind} {of or '(none)'} to {cap_words(problem, value)}"
+
+
 def sentences_of(problem: Problem, explanation: Explanation, ended_by: LimitReached | None = None) -> list[str]:
     """Say the most useful of an explanation: prices first, then near misses, then what would pay.
 

@@ -107,6 +107,7 @@ def test_counts_and_groups_clash_too() -> None:
     few = solved(problem_of(BODY, must_include=["A", "C"], max_deals=1)).explanation
     assert set(few.conflicts) == {"must_include:A", "must_include:C", "max_deals"}
     assert {"max_deals": 2} in [repair.patch for repair in few.repairs]
+    assert "Raise the number of deals to 2" in [repair.label for repair in few.repairs]
     group = solved(problem_of(BODY, must_include=["A", "C"], exclusive_groups=[["A", "C"]])).explanation
     assert set(group.conflicts) == {"must_include:A", "must_include:C", "group:0"}
     assert {"exclusive_groups": []} in [repair.patch for repair in group.repairs]
@@ -114,8 +115,10 @@ def test_counts_and_groups_clash_too() -> None:
 
 def test_a_share_of_the_budget_is_repaired_through_the_budget_as_well() -> None:
     body = BODY | {"must_include": ["A"], "cap_basis": "share_of_budget", "sector_caps": {"office": 0.5}}
-    patches = [repair.patch for repair in solved(problem_of(body)).explanation.repairs]
+    repairs = solved(problem_of(body)).explanation.repairs
+    patches = [repair.patch for repair in repairs]
     assert {"sector_caps": {"office": pytest.approx(0.6)}} in patches
+    assert "Raise the cap of sector office to 60 % of the budget" in [repair.label for repair in repairs]
     assert {"must_include": []} in patches
 
 
@@ -125,7 +128,10 @@ def test_it_is_said_in_words_and_shown() -> None:
     assert result.explanation.sentences[0] == (
         "No plan holds every limit: Must include B, Must include A and Budget can't hold together."
     )
+    assert "This would help: raise the budget to 110 EUR." in result.explanation.sentences
     report = KIND.describe(problem, result)
+    assert [row[0] for row in report.table("conflicts").rows] == ["Must include B", "Must include A", "Budget"]
+    assert report.table("repairs").rows[0][0] == "Raise the budget to 110 EUR"
     assert [table.name for table in report.tables] == ["conflicts", "repairs"]
     assert report.facts == []
     assert report.charts == []

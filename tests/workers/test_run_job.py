@@ -5,14 +5,12 @@ import hashlib
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from milpa.errors import TransientError
 from milpa.jobs import FileFormat, JobState, Outcome, Priority
 from storage.rows import JobRow
 from tests.workers.conftest import Desk
-from workers.run_job import LONGEST_RETRY_SECONDS, retry_delay
+from workers.run_job import retry_delay
 
 
 async def test_a_solved_job_is_kept_with_all_there_is_to_know(desk: Desk) -> None:
@@ -220,6 +218,6 @@ async def test_an_attempt_that_was_taken_over_writes_nothing(desk: Desk) -> None
     assert await desk.payload(job, "result") is None
 
 
-@given(errors=st.integers(min_value=0, max_value=100))
-def test_a_retry_waits_a_random_time_that_doubles_up_to_a_minute(errors: int) -> None:
-    assert 0 <= retry_delay(errors) <= min(LONGEST_RETRY_SECONDS, 2.0**errors)
+def test_a_retry_waits_a_random_time_that_doubles_up_to_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("workers.run_job.random.uniform", lambda *ends: ends)
+    assert [retry_delay(errors) for errors in range(8)] == [(0, most) for most in (1, 2, 4, 8, 16, 32, 60, 60)]

@@ -234,6 +234,13 @@ def _log_by_line() -> None:
     libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), None, LINE_BUFFERED, 0)
 
 
+def _end_the_log() -> None:
+    """Write what was printed without an end of the line: it would stand in the log of the next task."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    ctypes.CDLL(None).fflush(None)
+
+
 def _warm(kinds: Mapping[str, AnyKind]) -> None:
     """Import every kind's model and every renderer now, and keep the garbage collector from walking all that again."""
     renderers.warm()
@@ -265,6 +272,7 @@ def main() -> None:
     while (order := channel.receive()) is not None:
         progress.begin(order.number)
         reply = answer(order.task, kinds, progress)
+        _end_the_log()
         progress.end()
         channel.send(reply)
         del order, reply

@@ -174,6 +174,11 @@ async def test_what_is_printed_is_the_log_of_its_own_task_only(pool: ComputePool
     assert (await compute(pool, task("answer"))).log == b""
 
 
+async def test_half_a_line_is_in_the_log_of_its_own_task_too(pool: ComputePool) -> None:
+    assert (await compute(pool, task("print_half_a_line", text="mine"))).log == b"minemine"
+    assert (await compute(pool, task("print", text="yours"))).log == b"yours\nand to stderr\n"
+
+
 async def test_a_crash_keeps_what_a_c_library_printed_before(pool: ComputePool) -> None:
     ended = await compute(pool, task("print_in_c", text="last words", seconds=1))
     assert isinstance(ended.answer, Failed)

@@ -8,6 +8,8 @@ import signal
 import sys
 import time
 
+import msgspec
+
 from milpa.errors import FatalError, TransientError, UsageError
 from milpa.jobs import LimitReached
 from solvers.issues import Issue, Severity
@@ -75,11 +77,22 @@ def print(problem: Problem, limits: SolveLimits, progress: Progress) -> None:  #
     sys.stderr.write("and to stderr\n")
 
 
+def tell_limits(problem: Problem, limits: SolveLimits, progress: Progress) -> None:
+    """Print what there is to go by."""
+    sys.stdout.write(msgspec.json.encode(limits).decode())
+
+
 def print_in_c(problem: Problem, limits: SolveLimits, progress: Progress) -> None:
     """Print like a C library does; crash when told to, with nothing flushed by hand."""
     ctypes.CDLL(None).puts(problem.text.encode())
     if problem.seconds:
         os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def print_half_a_line(problem: Problem, limits: SolveLimits, progress: Progress) -> None:
+    """Print without an end of the line, as Python and as a C library."""
+    sys.stdout.write(problem.text)
+    ctypes.CDLL(None).printf(b"%s", problem.text.encode())
 
 
 def flood(problem: Problem, limits: SolveLimits, progress: Progress) -> None:

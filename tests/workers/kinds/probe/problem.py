@@ -5,7 +5,7 @@ import msgspec
 from solvers.issues import Issue
 
 Act = Literal[
-    "answer", "climb", "hang", "linger", "print", "print_in_c", "flood", "segfault", "exit", "allocate", "keep",
+    "answer", "climb", "hang", "linger", "tell_limits", "print", "print_in_c", "print_half_a_line", "flood", "segfault", "exit", "allocate", "keep",
     "usage_error", "transient_error", "fatal_error", "bug", "lie",
 ]  # fmt: skip
 

@@ -143,6 +143,14 @@ async def test_wait_ends_with_its_time(http: httpx.AsyncClient) -> None:
     assert (answer.status_code, answer.json()["state"]) == (200, "queued")
 
 
+async def test_no_wait_is_longer_than_the_longest(here: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.jobs.MAX_WAIT_SECONDS", 0.2)
+    job = await submit(here)
+    async with asyncio.timeout(30):
+        answer = await here.get(f"/v1/jobs/{job['id']}?wait=3600")
+    assert (answer.status_code, answer.json()["state"]) == (200, "queued")
+
+
 async def test_wait_does_not_need_redis_to_tell(
     http: httpx.AsyncClient, driver: JobDriver, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,15 +275,15 @@ async def test_an_ended_job_is_erased(http: httpx.AsyncClient, driver: JobDriver
 
 
 async def test_a_job_erased_while_the_object_store_is_away_is_erased(
-    http: httpx.AsyncClient, driver: JobDriver, monkeypatch: pytest.MonkeyPatch
+    here: httpx.AsyncClient, driver: JobDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = await submit(http)
+    job = await submit(here)
     await driver.succeed(job["id"])
 
     async def away(_store: ObjectStore, _keys: Sequence[str]) -> None:
         raise TransientError("object_store_unavailable", "")
 
     monkeypatch.setattr(ObjectStore, "delete", away)
-    answer = await http.delete(f"/v1/jobs/{job['id']}")
+    answer = await here.delete(f"/v1/jobs/{job['id']}")
     assert answer.status_code == 204, "its objects are nobody's now, and collected as such"
-    assert (await http.get(f"/v1/jobs/{job['id']}")).status_code == 404
+    assert (await here.get(f"/v1/jobs/{job['id']}")).status_code == 404

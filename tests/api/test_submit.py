@@ -5,9 +5,11 @@ import httpx
 import msgspec
 import zstandard
 
+from api.submissions import request_type
 from milpa.jobs import FileFormat
+from solvers.registry import get_kind
 from tests.api.conftest import BASE
-from tests.api.deals import CSV, EXAMPLE, SUBMIT, body, problem
+from tests.api.deals import CSV, EXAMPLE, KIND, SUBMIT, body, problem
 from tests.api.jobs import RESULT, JobDriver
 
 
@@ -53,13 +55,25 @@ async def test_the_same_key_and_body_is_the_same_job_as_it_is_now(http: httpx.As
     assert (again.json()["id"], again.json()["state"]) == (first.json()["id"], "succeeded")
 
 
+OTHERS = {
+    "problem": problem(budget=1),
+    "options": {"seed": 1},
+    "files": ["pdf"],
+    "name": "other",
+    "tags": ["other"],
+    "priority": "batch",
+    "webhook_url": "https://hooks.example/other",
+    "reuse": True,
+}
+
+
 async def test_the_same_key_with_another_body_is_refused(http: httpx.AsyncClient) -> None:
+    assert OTHERS.keys() == set(request_type(get_kind(KIND)).__struct_fields__)
     headers = {"Idempotency-Key": "k-1"}
     await http.post(SUBMIT, json=body(), headers=headers)
-    for other in (body(name="other"), {"problem": problem(budget=1)}, body(reuse=True), body(files=["pdf"])):
-        answer = await http.post(SUBMIT, json=other, headers=headers)
-        assert answer.status_code == 422
-        assert answer.json()["type"] == "/problems/idempotency-conflict"
+    for field, other in OTHERS.items():
+        answer = await http.post(SUBMIT, json={**body(), field: other}, headers=headers)
+        assert (answer.status_code, answer.json()["type"]) == (422, "/problems/idempotency-conflict"), field
     assert len((await http.get("/v1/jobs")).json()["items"]) == 1
 
 

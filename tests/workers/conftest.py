@@ -108,13 +108,14 @@ class Desk:
         name: str | None = None,
         priority: Priority = Priority.INTERACTIVE,
         parent: UUID | None = None,
+        options: JobOptions | None = None,
         **problem: Any,
     ) -> JobRow:
         new = NewJob(
             kind="probe",
             kind_version=1,
             input=msgspec.json.encode({"act": act, "text": NAME, **problem}),
-            options=JobOptions(time_limit_seconds=limit),
+            options=options or JobOptions(time_limit_seconds=limit),
             files=files,
             name=name,
             priority=priority,

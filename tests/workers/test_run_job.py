@@ -2,15 +2,21 @@
 
 import asyncio
 import hashlib
+import os
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from milpa.errors import TransientError
-from milpa.jobs import FileFormat, JobState, Outcome, Priority
+from milpa.jobs import FileFormat, JobOptions, JobState, Outcome, Priority
+from milpa.settings import Settings
+from solvers.limits import SolveLimits
 from storage.rows import JobRow
 from tests.workers.conftest import Desk
 from workers.run_job import retry_delay
+
+DEFAULTS = Settings()
 
 
 async def test_a_solved_job_is_kept_with_all_there_is_to_know(desk: Desk) -> None:
@@ -63,6 +69,29 @@ async def test_an_attempt_that_comes_back_late_takes_no_signal_from_its_successo
     desk.context.draining.set()
     await late
     assert desk.context.leases.pop(job.id) is successor
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds", "threads"),
+    [
+        (JobOptions(), DEFAULTS.default_time_limit_seconds, DEFAULTS.solve_threads),
+        (
+            JobOptions(time_limit_seconds=9e9, relative_gap=0.25, threads=64, seed=77),
+            DEFAULTS.max_time_limit_seconds,
+            64,
+        ),
+    ],
+)
+async def test_a_job_is_solved_by_its_options_as_far_as_settings_and_machine_go(
+    desk: Desk, options: JobOptions, seconds: float, threads: int
+) -> None:
+    ended = await desk.run(await desk.submit("tell_limits", options=options))
+    assert msgspec.json.decode(await desk.payload(ended, "log") or b"", type=SolveLimits) == SolveLimits(
+        seconds=seconds,
+        relative_gap=options.relative_gap,
+        threads=min(threads, os.cpu_count() or 1),
+        seed=options.seed,
+    )
 
 
 async def test_a_stale_ring_is_dropped(desk: Desk) -> None:

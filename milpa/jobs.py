@@ -32,7 +32,7 @@ class JobState(StrEnum):
 TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
     {
         JobState.SCHEDULED: frozenset({JobState.QUEUED, JobState.CANCELLED, JobState.SUCCEEDED}),
-        JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.FAILED, JobState.SUCCEEDED}),
+        JobState.QUEUED: frozenset({JobState.RUNNING, JobState.CANCELLED, JobState.SUCCEEDED}),
         JobState.RUNNING: frozenset({JobState.QUEUED, JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED}),
         JobState.SUCCEEDED: frozenset(),
         JobState.FAILED: frozenset(),
@@ -40,7 +40,7 @@ TRANSITIONS: Mapping[JobState, frozenset[JobState]] = MappingProxyType(
     }
 )
 """Every legal step. A waiting job ends without running when it is cancelled, stopped (succeeded, `no_solution`) or
-poisoned (failed)."""
+answered by an earlier one."""
 
 
 class Outcome(StrEnum):

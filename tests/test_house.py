@@ -185,6 +185,12 @@ def test_what_is_imported_is_asked_for_by_name() -> None:
     assert missing(tests, asked | for_development) == set()
 
 
+def test_every_dependency_has_its_reason() -> None:
+    asked = [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]]
+    told = (ROOT / "docs/decisions/0001-dependencies.md").read_text().lower()
+    assert [name for text in asked if not re.search(rf"\b{re.escape(name := Requirement(text).name)}\b", told)] == []
+
+
 def missing(names: Iterable[str], asked: set[str]) -> set[str]:
     """Return the modules that these files import and nobody asked for."""
     ours = {*PACKAGES, "migrations", "tests", "__future__"}

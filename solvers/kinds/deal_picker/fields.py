@@ -9,6 +9,7 @@ import numpy as np
 
 from solvers.backends.model import Floats, Shift
 from solvers.kinds.deal_picker.formulation import BUDGET_ROW, ON, RISK_ROW, Deals, cap_rows, cap_unit, group_members
+from solvers.kinds.deal_picker.labels import label_of, some
 from solvers.kinds.deal_picker.problem import Problem
 from solvers.kinds.deal_picker.words import raised
 
@@ -78,7 +79,7 @@ def limits_of(problem: Problem, deals: Deals, x: Floats) -> list[Limit]:
         _budget(problem, deals, x),
         *([] if problem.max_risk is None else [_risk(problem, deals, x, problem.max_risk)]),
         *_caps(problem, deals, x),
-        *([] if problem.max_deals is None else [_count(x, problem.max_deals)]),
+        *([] if problem.max_deals is None else [_count(problem, x, problem.max_deals)]),
         *_groups(problem, deals, x),
         *(_included(problem, deals, x, deal_id) for deal_id in problem.must_include),
     ]
@@ -93,7 +94,7 @@ def _budget(problem: Problem, deals: Deals, x: Floats) -> Limit:
     step = problem.budget / 10
     return Limit(
         name="budget",
-        label="Budget",
+        label=label_of(problem, "budget"),
         activity=float(deals.prices @ x),
         limit=problem.budget,
         relax=1,
@@ -109,7 +110,7 @@ def _risk(problem: Problem, deals: Deals, x: Floats, max_risk: float) -> Limit:
     step = max_risk / 10 or max(float(deals.risks.max(initial=0.0)), ON)
     return Limit(
         name="max_risk",
-        label="Risk",
+        label=label_of(problem, "max_risk"),
         activity=used,
         limit=max_risk,
         relax=1,
@@ -129,7 +130,7 @@ def _caps(problem: Problem, deals: Deals, x: Floats) -> Iterator[Limit]:
         step = _cap_step(problem, cap)
         yield Limit(
             name=row.name,
-            label=f"{kind.capitalize()} {name or '(none)'}",
+            label=label_of(problem, row.name),
             activity=float(np.asarray(row.values) @ x[np.asarray(row.columns)]) / unit,
             limit=cap,
             relax=1,
@@ -152,10 +153,10 @@ def _cap_step(problem: Problem, cap: float) -> float:
     return cap / 10 or problem.budget / cap_unit(problem) / 10
 
 
-def _count(x: Floats, max_deals: int) -> Limit:
+def _count(problem: Problem, x: Floats, max_deals: int) -> Limit:
     return Limit(
         name="max_deals",
-        label="Number of deals",
+        label=label_of(problem, "max_deals"),
         activity=float(np.count_nonzero(x > ON)),
         limit=float(max_deals),
         relax=1,
@@ -172,14 +173,14 @@ def _groups(problem: Problem, deals: Deals, x: Floats) -> Iterator[Limit]:
         rest = [ids for other, ids in enumerate(problem.exclusive_groups) if other != number]
         yield Limit(
             name=f"group:{number}",
-            label="At most one of " + _some(problem.exclusive_groups[number]),
+            label=label_of(problem, f"group:{number}"),
             activity=float(np.count_nonzero(x[group] > ON)),
             limit=1.0,
             relax=1,
             shift=Shift(),
             step=1.0,
             patch={"exclusive_groups": rest},
-            change_label="Allow more than one of " + _some(problem.exclusive_groups[number]),
+            change_label=f"Allow more than one of {some(problem.exclusive_groups[number])}",
             priced=False,
         )
 
@@ -191,7 +192,7 @@ def _included(problem: Problem, deals: Deals, x: Floats, deal_id: str) -> Limit:
     all_of_it = not deals.least[at] > 0
     return Limit(
         name=f"must_include:{deal_id}",
-        label=f"Must include {deal_id}",
+        label=label_of(problem, f"must_include:{deal_id}"),
         activity=float(x[at]),
         limit=required,
         relax=-1,
@@ -201,8 +202,3 @@ def _included(problem: Problem, deals: Deals, x: Floats, deal_id: str) -> Limit:
         change_label=f"Leave {deal_id} free to be left out",
         priced=problem.mode == "fractional",
     )
-
-
-def _some(ids: list[str], most: int = 5) -> str:
-    shown = ", ".join(ids[:most])
-    return shown if len(ids) <= most else f"{shown} and {len(ids) - most} more"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from solvers.explanation_tables import limit_columns, what_if_table
+from solvers.kinds.deal_picker.labels import label_of
 from solvers.kinds.deal_picker.problem import Deal, Problem, Slice, Solution
 from solvers.report import Cell, Chart, Column, Fact, Mark, Report, Table, Unit
 from solvers.result import SolveResult
@@ -254,16 +255,11 @@ def _charts() -> list[Chart]:
 
 
 def _conflicts(problem: Problem, result: SolveResult[Solution]) -> Table:
-    from solvers.kinds.deal_picker.fields import limits_of  # with numpy, which whoever only lists kinds does not load
-    from solvers.kinds.deal_picker.formulation import columns_of
-
-    deals = columns_of(problem)
-    labels = {field.name: field.label for field in limits_of(problem, deals, deals.required)}
     return Table(
         name="conflicts",
         title="What can't hold together",
         columns=[Column(name="constraint", label="Limit")],
-        rows=[(labels[name],) for name in result.explanation.conflicts],
+        rows=[(label_of(problem, name),) for name in result.explanation.conflicts],
     )
 
 

@@ -16,6 +16,7 @@ from api.main import create_app
 from api.services import run_services
 from deploy.local.address import listen
 from deploy.patient_protocol import patient_protocol
+from milpa.ending import leave
 from milpa.errors import MilpaError, TransientError, UsageError
 from milpa.logging import configure
 from milpa.readiness import say_ready
@@ -40,6 +41,8 @@ def serve(settings: Settings, listening: socket.socket | None = None) -> None:
     try:
         server = _Server(create_app(settings), settings)
         server.run(sockets=[listening] if listening else None)
+    except KeyboardInterrupt:  # so uvicorn returns from SIGINT, once all is closed
+        leave()
     except MilpaError as error:
         log.error("api_cannot_start", code=error.code, reason=error.message)  # noqa: TRY400  the message says it all
         sys.exit(error.exit_code)

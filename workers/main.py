@@ -14,7 +14,7 @@ from arq.connections import ArqRedis
 from redis.asyncio import Redis
 
 from milpa import logging
-from milpa.ending import end
+from milpa.ending import end, leave
 from milpa.errors import FatalError, TransientError, UsageError
 from milpa.jobs import Priority, new_id
 from milpa.readiness import say_ready
@@ -145,14 +145,16 @@ def _name() -> str:
 
 
 def main(kinds: str = "solvers.kinds") -> None:
-    """Run a worker with the settings of the environment; its exit codes are those of `milpa --help`."""
+    """Run a worker with the settings of the environment, and end its process; exit codes as in `milpa --help`."""
     settings = Settings.from_env()
     logging.configure(settings.log_level, json=settings.log_format == "json")
     try:
-        uvloop.run(serve(settings, kinds=kinds))
+        with contextlib.suppress(KeyboardInterrupt):  # while it waits for PostgreSQL
+            uvloop.run(serve(settings, kinds=kinds))
     except (UsageError, FatalError) as error:
         log.error("worker_cannot_start", code=error.code, reason=error.message)  # noqa: TRY400  the message says it all
         sys.exit(error.exit_code)
+    leave()
 
 
 if __name__ == "__main__":

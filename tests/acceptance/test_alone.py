@@ -51,8 +51,8 @@ def free_port() -> str:
 
 
 @contextmanager
-def part(name: str, environ: dict[str, str]) -> Iterator[Path]:
-    """Run the part meanwhile; yields its log."""
+def part(name: str, environ: dict[str, str], number: int = signal.SIGTERM) -> Iterator[Path]:
+    """Run the part meanwhile; yields its log. The signal ends it, quietly."""
     with (
         tempfile.NamedTemporaryFile() as log,
         subprocess.Popen([MILPA, name], env={**os.environ, **environ}, stderr=log) as process,
@@ -60,8 +60,10 @@ def part(name: str, environ: dict[str, str]) -> Iterator[Path]:
         try:
             yield Path(log.name)
         finally:
-            process.send_signal(signal.SIGTERM)
+            process.send_signal(number)
         assert process.wait(START_SECONDS) in {0, -signal.SIGTERM}
+        for line in Path(log.name).read_text().splitlines():
+            assert json.loads(line)["event"]
         WATCH.look([Path(log.name)])
 
 
@@ -150,8 +152,11 @@ def test_the_api_waits_for_a_database_that_is_away_and_serves_once_it_is_there(
         wait_until(lambda: answers(ready), START_SECONDS)
 
 
-def test_an_api_that_waits_ends_when_it_is_asked_to() -> None:
-    with part("api", NEEDED) as log:
+@pytest.mark.parametrize(
+    ("name", "number"), [("api", signal.SIGTERM), ("api", signal.SIGINT), ("worker", signal.SIGINT)]
+)
+def test_a_part_that_waits_ends_when_it_is_asked_to(name: str, number: int) -> None:
+    with part(name, NEEDED, number) as log:
         wait_until(lambda: "database_away" in log.read_text(), START_SECONDS)
 
 

@@ -23,6 +23,7 @@ from deploy.local.supervisor import Supervisor
 from deploy.local.teller import Teller
 from milpa.bare_environment import OWNER_MARK
 from milpa.errors import FatalError
+from milpa.settings import Settings
 
 _LOOK_SECONDS = 0.1
 _WORKER_DRAIN_SECONDS = 15.0
@@ -140,8 +141,10 @@ def running(
 ) -> Iterator[LocalStack]:
     """Start a stack, and stop it at the end, however that comes.
 
-    An interrupt while it stops ends the wait and stops it at once. UsageError: the data directory or the port is taken.
+    An interrupt while it stops ends the wait and stops it at once. UsageError: a setting of the environment
+    can't be meant, or the data directory or the port is taken.
     """
+    Settings.from_env()  # what every part would refuse is said once, before any is started
     folders.make()
     with only_one(folders), address.listen(host, port) as listening:
         stack = LocalStack(folders, listening, apis, workers, teller)

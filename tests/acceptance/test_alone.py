@@ -99,6 +99,14 @@ def test_a_misspelt_setting_is_refused_by_name() -> None:
     assert "MILPA_DATABSE_URL" in said
 
 
+def test_a_setting_that_cannot_be_meant_is_said_before_anything_is_started(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    said = run_milpa("up", "--data-dir", str(data), "--port", "0", code=2, environ={"MILPA_WEBHOOK_PORTS": "[]"})
+    assert "✗ MILPA_WEBHOOK_PORTS: " in said
+    assert "Traceback" not in said
+    assert not data.exists()
+
+
 def test_a_database_that_is_away_is_worth_another_try(tmp_path: os.PathLike[str]) -> None:
     run_milpa("migrate", code=3, environ={"MILPA_DATABASE_URL": f"postgresql://milpa@/milpa?host={tmp_path}"})
 

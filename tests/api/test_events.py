@@ -15,6 +15,7 @@ from litestar import Litestar
 from api import event_hub, events, sse
 from api.event_hub import EventHub
 from api.listeners import Listeners
+from milpa.client.events import SILENCE_SECONDS
 from milpa.jobs import EventType, JobProgress, JobState, new_id
 from storage.rows import NewJob, Role
 from storage.transaction import Database
@@ -153,6 +154,11 @@ async def test_a_stream_is_cut_when_its_key_is_revoked(
             await transaction.api_keys.revoke(key.row.id)
         async with asyncio.timeout(30):
             assert "event: end" not in [line async for line in lines]
+
+
+def test_comments_come_often_enough_for_proxies_and_for_our_client() -> None:
+    assert sse.HEARTBEAT_SECONDS == 15
+    assert SILENCE_SECONDS >= 2 * sse.HEARTBEAT_SECONDS
 
 
 async def test_a_quiet_stream_sends_comments(live_here: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:

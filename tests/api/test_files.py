@@ -2,7 +2,7 @@ import base64
 import hashlib
 import re
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 from uuid import UUID
 
 import httpx
@@ -69,6 +69,18 @@ async def test_a_file_is_listed_and_fetched_through_a_link(
         disposition
         == "attachment; filename=\"Bericht f_r M_rz.pdf\"; filename*=UTF-8''Bericht%20f%C3%BCr%20M%C3%A4rz.pdf"
     )
+
+
+async def test_a_store_that_signs_links_is_led_to_itself(
+    here: httpx.AsyncClient, job: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def presigned(_store: ObjectStore, key: str, seconds: int) -> str:
+        return f"https://store.example/{key}?for={seconds}"
+
+    monkeypatch.setattr(ObjectStore, "presigned", presigned)
+    answer = await here.get(f"/v1/jobs/{job['id']}/files/{quote(NAME)}")
+    address = answer.headers["location"]
+    assert (answer.status_code, address.startswith("https://store.example/"), address[-8:]) == (302, True, "?for=900")
 
 
 async def test_a_link_ends(app: Litestar, http: httpx.AsyncClient, job: dict[str, Any], driver: JobDriver) -> None:

@@ -144,12 +144,13 @@ async def test_drain_gives_up_in_time_and_leaves_the_pause(
 
 
 async def test_drain_of_one_queue_minds_the_other_not(settings: Settings, database: Database, tenant: UUID) -> None:
-    person = await submit(database, tenant, Priority.INTERACTIVE)
+    person, next_one = [await submit(database, tenant, Priority.INTERACTIVE) for _ in range(2)]
     await admit(database)
     assert await claim(database, person) is not None
     await queues.drain(settings, [Priority.BATCH], 60, hold_tongue)
     interactive, batch = await queues.status(settings)
     assert (interactive.paused_at, interactive.running) == (None, 1)
+    assert await claim(database, next_one) is not None, "its ring is as good as before"
     assert batch.paused_at is not None
 
 

@@ -323,6 +323,8 @@ async def test_a_release_counts_nothing_and_keeps_the_jobs_place(database: Datab
     assert (waiting.state, waiting.error_count, waiting.crash_count) == (JobState.QUEUED, 0, 0)
     assert waiting.run_at == held.job.run_at
     assert await types(database, held.job) == ["queued", "started", "queued"]
+    again = await claim(database, waiting)
+    assert (again.job.attempt, again.job.started_at) == (2, held.job.started_at), "started once, for the first time"
 
 
 async def test_rescue_takes_only_expired_leases_and_only_once(

@@ -245,6 +245,21 @@ async def test_a_running_job_is_not_rung_again(dispatcher: Dispatcher, tenant: U
     assert (await look(database, job)).state is JobState.RUNNING
 
 
+async def test_the_oldest_requests_for_files_are_rung_first(database: Database, tenant: UUID) -> None:
+    jobs = [await succeeded(database, tenant) for _ in range(3)]
+    for job in jobs:
+        async with database.transaction(tenant) as tx:
+            await tx.files.request(job.id, ["pdf"])
+    first, later = [await _admit(database, files) for files in (1, 2)]
+    assert (first, set(later)) == ([jobs[0].id], {jobs[1].id, jobs[2].id})
+
+
+async def _admit(database: Database, files: int) -> list[UUID]:
+    async with database.fleet() as fleet:
+        rings = await fleet.jobs.admit(files=files)
+    return [ring.job_id for ring in rings if ring.task is Task.MAKE_FILES]
+
+
 async def test_requests_for_files_are_rung_and_found_again_like_jobs(
     dispatcher: Dispatcher, tenant: UUID, redis: Redis
 ) -> None:

@@ -110,6 +110,7 @@ async def test_only_a_served_store_gives_addresses_of_its_own(
         return
     async with httpx.AsyncClient() as client:
         assert (await client.get(address)).content == b"data"
+    assert httpx.URL(address).params["X-Amz-Expires"] == "60"
 
 
 async def test_the_default_store_is_a_folder_of_the_data_directory(tmp_path: Path) -> None:

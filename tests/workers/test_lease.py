@@ -11,7 +11,8 @@ import pytest
 from milpa.errors import TransientError
 from milpa.jobs import EventType, JobProgress
 from storage.jobs import JobStore
-from storage.rows import ClaimRef, Ending, JobState
+from storage.rows import ClaimRef, Ending, Heartbeat, JobState
+from tests.support.waiting import until
 from tests.workers.conftest import Desk
 from workers.lease import Lease, Verdict
 
@@ -57,6 +58,27 @@ async def test_it_ends_before_the_databases(desk: Desk) -> None:
         statement = "SELECT extract(epoch FROM lease_until - clock_timestamp()) FROM jobs WHERE id = $1"
         in_database = (await fleet.connection.exec_driver_sql(statement, (lease.ref.job_id,))).scalar_one()
     assert left - 0.05 <= float(in_database) + 0.05
+    keeping.cancel()
+
+
+async def test_it_counts_from_before_a_heartbeat_was_sent(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease, beat = await claimed(desk), Lease._beat
+
+    async def slow(lease: Lease) -> Heartbeat | None:
+        answer = await beat(lease)
+        await asyncio.sleep(0.5)  # on its way back
+        return answer
+
+    monkeypatch.setattr(Lease, "_beat", slow)
+    keeping = asyncio.create_task(lease.keep())
+    lease.beat_now()
+    taken = lease._deadline
+
+    async def renewed() -> bool:
+        return lease._deadline > taken
+
+    await until(renewed)
+    assert lease.seconds_left < desk.context.settings.lease_seconds - 0.4
     keeping.cancel()
 
 

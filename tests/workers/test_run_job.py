@@ -130,7 +130,13 @@ async def test_an_error_that_would_come_again_fails_the_job_at_once(desk: Desk, 
     assert await desk.payload(job, "result") is None
 
 
-async def test_a_failed_job_keeps_its_log_and_none_of_our_stack(desk: Desk) -> None:
+async def test_a_failed_job_keeps_its_log(desk: Desk) -> None:
+    job = await desk.run(await desk.submit("print_and_fail", seconds=12.5))
+    assert job.state is JobState.FAILED
+    assert await desk.payload(job, "log") == b"12.5\n"
+
+
+async def test_a_failed_job_tells_nothing_of_our_stack(desk: Desk) -> None:
     job = await desk.run(await desk.submit("bug"))
     assert await desk.payload(job, "log") is None
     assert job.error is not None

@@ -137,6 +137,11 @@ def fatal_error(problem: Problem, limits: SolveLimits, progress: Progress) -> No
     raise FatalError("broken_model", "The model contradicts itself.")
 
 
+def print_and_fail(problem: Problem, limits: SolveLimits, progress: Progress) -> None:
+    sys.stdout.write(f"{problem.seconds:g}\n")
+    raise FatalError("broken_model", "The model contradicts itself.")
+
+
 def bug(problem: Problem, limits: SolveLimits, progress: Progress) -> None:
     raise ValueError(f"secret {problem.text}")
 

@@ -5,8 +5,9 @@ import msgspec
 from solvers.issues import Issue
 
 Act = Literal[
-    "answer", "climb", "hang", "linger", "tell_limits", "print", "print_in_c", "print_half_a_line", "flood", "segfault", "exit", "allocate", "keep",
-    "usage_error", "transient_error", "fatal_error", "bug", "lie",
+    "answer", "climb", "hang", "linger", "tell_limits", "print", "print_in_c", "print_half_a_line", "flood",
+    "segfault", "exit", "allocate", "keep",
+    "usage_error", "transient_error", "fatal_error", "print_and_fail", "bug", "lie",
 ]  # fmt: skip
 
 

@@ -33,7 +33,8 @@ def demo(folders: DataDir, out: Path, console: Console) -> None:
         console.print("  [green]✓[/] stopped; data and files are kept")
         console.print(
             f"\nNext: [bold]{program()} up[/], and in another terminal "
-            f"[bold]{program()} submit {KIND} --example --wait[/]"
+            f"[bold]{program()} submit {KIND} --example --wait[/]",
+            soft_wrap=True,
         )
 
 

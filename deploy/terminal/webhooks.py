@@ -48,7 +48,9 @@ def create(url: str, events: Sequence[str], kinds: Sequence[str], tags: Sequence
     if as_json:
         print_json(made)
     else:
-        console().print(f"[bold]{made.id}[/]  [dim]its secret, shown once:[/] {made.secret}", highlight=False)
+        console().print(
+            f"[bold]{made.id}[/]  [dim]its secret, shown once:[/] {made.secret}", highlight=False, soft_wrap=True
+        )
         console().print(f"[dim]milpa webhooks test {made.id}[/]", highlight=False)
 
 

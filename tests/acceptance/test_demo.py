@@ -15,7 +15,8 @@ from tests.support.stack import temporary_folder
 def test_the_demo_ends_with_figures_words_and_files_and_leaves_nothing_running() -> None:
     with temporary_folder() as folder:
         out = folder / "files"
-        said = run_milpa("demo", "--data-dir", str(folder / "data"), "--out", str(out))
+        narrow = {"COLUMNS": "80"}
+        said = run_milpa("demo", "--data-dir", str(folder / "data"), "--out", str(out), environ=narrow)
         files = {path.suffix: path for path in sorted(out.iterdir())}
         assert set(files) >= {".xlsx", ".pdf", ".png"}
         assert zipfile.is_zipfile(files[".xlsx"])
@@ -23,6 +24,8 @@ def test_the_demo_ends_with_figures_words_and_files_and_leaves_nothing_running()
         assert files[".png"].read_bytes().startswith(b"\x89PNG")
         assert all(str(path) in said for path in out.iterdir())
         assert "optimal" in said
+        (hint,) = re.findall(r"^Next: .*", said, re.MULTILINE)
+        assert hint.endswith("submit deal-picker --example --wait"), "in one line, to be copied"
         words = " ".join(said.split())  # whatever the width, and so the breaks of lines
         assert "932 real sales in Sacramento" in words
         assert "Yield a year 1,672,289 USD" in words

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Protocol, TypeVar
+from urllib.parse import parse_qsl, urlencode
 from uuid import UUID
 
 import msgspec
 
 from api.bodies import AnyRequest
 from api.links import base_url
-from api.listing import Cursor, next_address
 from api.queries import bad_parameter, described
 from api.services import services_of
 
@@ -30,6 +30,14 @@ class Row(Protocol):
 R = TypeVar("R", bound=Row)
 
 
+class Cursor(msgspec.Struct, frozen=True, array_like=True):
+    """The last row of a page, and a hash of the list it belongs to."""
+
+    created_at: datetime
+    row_id: UUID
+    of: bytes
+
+
 class PageQuery(msgspec.Struct, frozen=True):
     """Which page of a list."""
 
@@ -44,7 +52,7 @@ def page_start(request: AnyRequest, query: PageQuery) -> tuple[datetime, UUID] |
     cursor = services_of(request).cursors.open(query.cursor, Cursor)
     if cursor is None or cursor.of != _list_hash(request, query):
         raise bad_parameter("cursor", "This cursor was not made for this list.", "bad_cursor")
-    return cursor.created_at, cursor.job_id
+    return cursor.created_at, cursor.row_id
 
 
 def page_of(request: AnyRequest, query: PageQuery, rows: Sequence[R]) -> tuple[Sequence[R], str | None]:
@@ -53,9 +61,16 @@ def page_of(request: AnyRequest, query: PageQuery, rows: Sequence[R]) -> tuple[S
     if len(rows) <= query.limit:
         return page, None
     cursor = Cursor(page[-1].created_at, page[-1].id, _list_hash(request, query))
-    return page, next_address(request, base_url(request), services_of(request).cursors.sign(cursor))
+    return page, _next_address(request, services_of(request).cursors.sign(cursor))
 
 
 def _list_hash(request: AnyRequest, query: PageQuery) -> bytes:
     filters = msgspec.structs.replace(query, cursor=None, limit=1)
     return sha256(msgspec.json.encode((request.user.tenant, request.scope["path"], filters))).digest()[:8]
+
+
+def _next_address(request: AnyRequest, cursor: str) -> str:
+    """Return this request's address with another cursor."""
+    pairs = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+    kept = [(name, value) for name, value in pairs if name != "cursor"]
+    return f"{base_url(request)}{request.scope['path']}?{urlencode([*kept, ('cursor', cursor)])}"

@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from milpa.errors import TransientError
 from milpa.jobs import Priority
-from storage.rows import Ring
+from storage.rows import Ring, Task
 
 _PLACE = 1 / 2048
 """From one ring to the next, in milliseconds: Redis would sort rings of one score by their ids.
@@ -103,7 +103,7 @@ def _names(key: bytes, ids: Collection[str]) -> bool:
 
 def _ring_id(ring: Ring) -> str:
     name = f"{ring.job_id}:{ring.dispatch_no}"
-    return name if ring.task == "run_job" else f"{ring.task.value}:{name}"
+    return name if ring.task is Task.RUN_JOB else f"{ring.task.value}:{name}"
 
 
 @asynccontextmanager

@@ -325,6 +325,12 @@ async def test_a_child_sees_no_secret_of_the_worker(monkeypatch: pytest.MonkeyPa
         await pool.close()
 
 
+async def test_no_library_of_a_child_takes_more_threads_than_the_setting_says(pool: ComputePool) -> None:
+    seen = psutil.Process(await pid(pool)).environ()
+    pools = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS", "RAYON_NUM_THREADS")
+    assert {seen[name] for name in pools} == {str(SETTINGS.solve_threads)}
+
+
 async def test_a_worn_child_is_replaced_without_a_pause() -> None:
     settings = msgspec.structs.replace(SETTINGS, batch_slots=0, child_max_jobs=3)
     pool = ComputePool(settings, kinds=KINDS)

@@ -4,13 +4,14 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import quote
 from uuid import UUID, uuid4
 
 import msgspec
 
 from milpa.client.answers import Batch, JobReport, JobResult, KindDetail, KindSummary, Page, SubmittedBatch
 from milpa.client.exchange import Answer, Call, Request, send
+from milpa.client.paging import pages
 from milpa.errors import TransientError
 from milpa.issues import Issue
 from milpa.jobs import FileFormat, Job, JobFile, JobOptions, JobState, Priority
@@ -20,7 +21,6 @@ Rows: TypeAlias = Path | str
 
 _HOLD_SECONDS = 20
 """How long one request waits for a job to end; the API allows 30."""
-_PAGE = 200
 _MEDIA_TYPES = {
     ".csv": "text/csv",
     ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
@@ -104,13 +104,7 @@ def jobs(
     """Return the newest jobs, at most `limit`. name: part of the job's name."""
     filters = {"state": state, "kind": kind, "tag": tag, "name": name, "batch_id": batch_id}
     query = {field: str(value) for field, value in filters.items() if value is not None}
-    request: Request | None = _get("/v1/jobs", limit=str(min(limit, _PAGE)), **query)
-    found: list[Job] = []
-    while request is not None and len(found) < limit:
-        page = (yield from send(request)).read(Page[Job])
-        found += page.items
-        request = _next(page.next)
-    return found[:limit]
+    return (yield from pages("/v1/jobs", limit, Job, **query))
 
 
 def result(job: JobRef) -> Call[JobResult]:
@@ -272,10 +266,3 @@ def _post(
 ) -> Request:
     said = {**(_JSON if body is not None else {}), **(headers or {})}
     return Request(method="POST", path=path, headers=said, body=body, repeatable=repeatable)
-
-
-def _next(url: str | None) -> Request | None:
-    if url is None:
-        return None
-    parts = urlsplit(url)
-    return _get(parts.path, **dict(parse_qsl(parts.query)))

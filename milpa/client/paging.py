@@ -9,14 +9,14 @@ from milpa.client.exchange import Call, Request, send
 _PAGE = 200
 
 
-def pages(path: str, limit: int, type_: Any) -> Call[list[Any]]:
-    """Return the first entries of a list, at most `limit`, over as many pages as it takes."""
-    request: Request | None = Request(method="GET", path=path, query={"limit": str(min(limit, _PAGE))})
+def pages(path: str, limit: int, type_: Any, **query: str) -> Call[list[Any]]:
+    """Return the first entries of a list, at most `limit`, over as many pages as it takes. query: filters."""
+    request: Request | None = Request(method="GET", path=path, query={"limit": str(min(limit, _PAGE)), **query})
     found: list[Any] = []
     while request is not None and len(found) < limit:
         page = (yield from send(request)).read(Page[type_])
         found += page.items
         following = urlsplit(page.next or "")
-        query = dict(parse_qsl(following.query))
-        request = Request(method="GET", path=following.path, query=query) if page.next else None
+        more = dict(parse_qsl(following.query))
+        request = Request(method="GET", path=following.path, query=more) if page.next else None
     return found[:limit]

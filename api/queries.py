@@ -1,6 +1,7 @@
 """Query parameters and request headers as types: every mistake at once, as 422 with `/query/<name>` pointers."""
 
 import re
+from contextlib import suppress
 from functools import cache
 from typing import Annotated, Any, TypeVar, get_args, get_origin
 from urllib.parse import parse_qsl
@@ -11,6 +12,7 @@ from api.bodies import AnyRequest
 from api.problem_details import ProblemError, invalid
 from api.times import beyond_utc
 from solvers.issues import Issue, pointer
+from solvers.type_issues import find_issues
 
 
 def described(text: str) -> msgspec.Meta:
@@ -43,7 +45,7 @@ def read_query(request: AnyRequest, type_: type[Q]) -> Q:
         except KeyError:
             issues.append(_issue("unknown_field", name, f"There is no parameter {name!r} here."))
         except msgspec.ValidationError as error:
-            issues.append(_issue("bad_value", name, str(error)))
+            issues.append(_issue("bad_value", name, _in_words(name, texts, type_) or str(error)))
     if issues:
         raise invalid(issues)
     return msgspec.convert(values, type_)
@@ -60,6 +62,16 @@ def _convert(texts: list[str], type_: Any) -> Any:
     if beyond_utc(value):
         raise msgspec.ValidationError("Before the first or after the last time that there is in UTC")
     return value
+
+
+def _in_words(name: str, texts: list[str], type_: type[msgspec.Struct]) -> str:
+    """Return what is wrong with a parameter as it would be said of a field of a body; "" where its type is content."""
+    given: Any = texts if _is_tuple(_fields(type_)[name]) else texts[0]
+    with suppress(msgspec.DecodeError):
+        number = msgspec.json.decode(texts[0])
+        given = number if type(number) in {int, float} and given == texts[0] else given
+    issues, _ = find_issues({name: given}, type_, max_issues=len(_fields(type_)) + len(texts), ordinary=False)
+    return next((issue.message for issue in issues if f"{issue.pointer}/".startswith(f"{pointer(name)}/")), "")
 
 
 def _is_tuple(type_: Any) -> bool:

@@ -232,8 +232,11 @@ async def test_unknown_query_parameters_and_bad_values(http: httpx.AsyncClient) 
     query = {"state": "asleep", "limit": "201", "created_after": "yesterday", "sort": MARKER, "cursor": "\x00"}
     answer = await http.get("/v1/jobs", params=query)
     assert answer.status_code == 422
-    pointers = {issue["pointer"] for issue in answer.json()["issues"]}
-    assert pointers == {f"/query/{name}" for name in query}
+    messages = {issue["pointer"]: issue["message"] for issue in answer.json()["issues"]}
+    assert set(messages) == {f"/query/{name}" for name in query}
+    assert messages["/query/limit"] == "`limit` must be ≥ 1 and ≤ 200, is 201."
+    assert messages["/query/state"].startswith('`state[0]` must be one of "scheduled", "queued"')
+    assert messages["/query/created_after"].startswith("`created_after` must be a time such as")
 
 
 @pytest.mark.parametrize(

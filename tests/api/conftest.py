@@ -27,7 +27,6 @@ from tests.support.stack import settings_of
 
 BASE = "http://milpa.test"
 NewKey = Callable[..., Awaitable[str]]
-Connect = Callable[[str], httpx.AsyncClient]
 
 
 class InTurn(httpx.AsyncBaseTransport):

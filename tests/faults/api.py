@@ -78,8 +78,8 @@ class Api:
 async def two_apis(settings: Settings, folder: Path, *words: str) -> AsyncIterator[tuple[Api, Api]]:
     """Two that serve, each on an address of its own."""
     apis = Api(settings, folder, *words), Api(settings, folder, *words)
-    await asyncio.gather(*(api.start() for api in apis))
     try:
+        await asyncio.gather(*(api.start() for api in apis))
         yield apis
     finally:
         await asyncio.gather(*(api.end() for api in apis))

@@ -10,6 +10,11 @@ _ENDS = {
     LimitReached.MEMORY: "its memory was used up",
     LimitReached.STOPPED: "it was stopped",
 }
+_HELP = {
+    LimitReached.TIME: "Give it more time (time_limit_seconds), or looser limits: plans for these are found sooner.",
+    LimitReached.MEMORY: "Give it a worker with more memory, or fewer choices.",
+    LimitReached.STOPPED: "Submit it again to let it run on.",
+}
 
 
 def money(amount: float, currency: str) -> str:
@@ -37,3 +42,18 @@ def unproven(limit: LimitReached) -> str:
     'The search ended before this was proven the best, since it was stopped'
     """
     return f"The search ended before this was proven the best, since {_ENDS[limit]}"
+
+
+def nothing_found(limit: LimitReached | None, best: str = "") -> list[str]:
+    """Say of a search that ended without an answer why it did, how good any can be (`best`, if known), what may help.
+
+    >>> nothing_found(LimitReached.TIME, "No plan brings more than 5 EUR")[0]
+    'The search ended before it found anything, since its time was up; whether all limits can hold is not known.'
+    """
+    if limit is None:
+        return []
+    return [
+        f"The search ended before it found anything, since {_ENDS[limit]}; whether all limits can hold is not known.",
+        *([f"{best}."] if best else []),
+        _HELP[limit],
+    ]

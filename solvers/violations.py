@@ -7,6 +7,9 @@ from solvers.result import Violation
 TOLERANCE = 1e-6
 """Of max(1, |limit|): the violation up to which a constraint holds."""
 
+_ROUNDING = 1e-12
+"""Of large amounts: what adding them up in another order may change."""
+
 
 def broken(name: str, amount: float, limit: float, message: str) -> Iterator[Violation]:
     """Yield a violation where `amount`, by how much a limit is missed, is beyond tolerance, or not a number."""
@@ -24,10 +27,14 @@ def at_least(name: str, activity: float, limit: float) -> Iterator[Violation]:
     yield from broken(name, limit - activity, limit, f"{activity:,.6f} is less than {limit:,.6f}.")
 
 
-def reported(name: str, stated: float | None, true: float | None) -> Iterator[Violation]:
-    """Yield a violation where a stated figure is not what comes out when it is recomputed."""
+def reported(name: str, stated: float | None, true: float | None, *, terms: float = 0.0) -> Iterator[Violation]:
+    """Yield a violation where a stated figure is not what comes out when it is recomputed.
+
+    terms: the size of the amounts that it is the difference of, where these may be far larger than what is left.
+    """
     if stated is None or true is None:
         if stated is not true:
             yield Violation(constraint=name, amount=1.0, message=f"Stated as {stated}, recomputed as {true}.")
     else:
-        yield from broken(name, abs(stated - true), true, f"Stated as {stated:,.6f}, recomputed as {true:,.6f}.")
+        off = abs(stated - true) - _ROUNDING * terms
+        yield from broken(name, off, true, f"Stated as {stated:,.6f}, recomputed as {true:,.6f}.")

@@ -7,8 +7,9 @@ import highspy
 import numpy as np
 from scipy import sparse
 
-from solvers.backends.highs import Solver
+from solvers.backends.highs import Solver, solve
 from solvers.backends.model import INFINITY, Floats, Model, Row, Shift, model_from_rows
+from solvers.backends.scaling import largest_terms, reach
 from solvers.limits import SolveLimits
 from solvers.result import SolveStatus
 
@@ -73,39 +74,73 @@ def _as_highs_lp(model: Model) -> highspy.HighsLp:
 
 
 def _infeasible_with(solver: Solver, model: Model, rows: Sequence[int]) -> bool:
-    """Tell whether some of the rows alone are infeasible together."""
+    """Tell whether some of the rows alone are infeasible together.
+
+    A solver at hand is quick to find a solution. That there is none counts once a program of these rows alone says so:
+    without the others, variables may become far larger than they were scaled for.
+    """
     kept = np.zeros(len(model.row_lower), dtype=bool)
     kept[list(rows)] = True
     lower, upper = np.where(kept, model.row_lower, -INFINITY), np.where(kept, model.row_upper, INFINITY)
     solver.set_row_bounds(np.arange(len(kept)), lower, upper)
-    return solver.solve().status is SolveStatus.INFEASIBLE
+    if solver.solve().status is not SolveStatus.INFEASIBLE:
+        return False
+    alone = replace(
+        model,
+        costs=np.zeros_like(model.costs),
+        matrix=model.matrix.tocsr()[kept].tocsc(),
+        row_lower=model.row_lower[kept],
+        row_upper=model.row_upper[kept],
+        row_names=[name for name, stays in zip(model.row_names, kept, strict=True) if stays],
+    )
+    return solve(alone, solver.limits).status is SolveStatus.INFEASIBLE
 
 
 def _stretched(model: Model, shifts: Sequence[Shift], weights: Sequence[float]) -> Model:
     """Return the model with a column per field that loosens what the field moves; the least weighted sum is sought."""
     columns, fields = len(model.costs), len(shifts)
-    free = {
-        "row_lower": _released(model.row_lower, [shift.row_lower for shift in shifts], -INFINITY),
-        "row_upper": _released(model.row_upper, [shift.row_upper for shift in shifts], INFINITY),
-        "lower": _released(model.lower, [shift.column_lower for shift in shifts], -INFINITY),
-        "upper": _released(model.upper, [shift.column_upper for shift in shifts], INFINITY),
-    }
+    free = replace(
+        model,
+        row_lower=_released(model.row_lower, [shift.row_lower for shift in shifts], -INFINITY),
+        row_upper=_released(model.row_upper, [shift.row_upper for shift in shifts], INFINITY),
+        lower=_released(model.lower, [shift.column_lower for shift in shifts], -INFINITY),
+        upper=_released(model.upper, [shift.column_upper for shift in shifts], INFINITY),
+    )
+    sizes = reach(free)
     elastic_rows = model_from_rows(
         costs=np.concatenate([np.zeros(columns), np.asarray(weights, dtype=np.float64)]),
-        lower=np.concatenate([free["lower"], np.zeros(fields)]),
-        upper=np.concatenate([free["upper"], np.full(fields, INFINITY)]),
+        lower=np.concatenate([free.lower, np.zeros(fields)]),
+        upper=np.concatenate([free.upper, np.full(fields, INFINITY)]),
         rows=list(_elastic_rows(model, shifts)),
         integer=None if model.integer is None else np.concatenate([model.integer, np.zeros(fields, dtype=bool)]),
-        sizes=None if model.sizes is None else np.concatenate([model.sizes, np.ones(fields)]),
+        sizes=np.concatenate([sizes, _growth_sizes(model, shifts, sizes)]),
     )
     wide = sparse.hstack([model.matrix, sparse.csc_array((len(model.row_lower), fields))], format="csc")
     return replace(
         elastic_rows,
         matrix=sparse.vstack([wide, elastic_rows.matrix], format="csc"),
-        row_lower=np.concatenate([free["row_lower"], elastic_rows.row_lower]),
-        row_upper=np.concatenate([free["row_upper"], elastic_rows.row_upper]),
+        row_lower=np.concatenate([free.row_lower, elastic_rows.row_lower]),
+        row_upper=np.concatenate([free.row_upper, elastic_rows.row_upper]),
         row_names=[*model.row_names, *elastic_rows.row_names],
     )
+
+
+def _growth_sizes(model: Model, shifts: Sequence[Shift], sizes: Floats) -> Floats:
+    """Return about by how much each field may have to grow: by what is largest in all that it moves."""
+    rows = largest_terms(model.matrix, sizes)
+    growths = []
+    for shift in shifts:
+        in_rows = [
+            rows[row] / abs(rate) for moved in (shift.row_lower, shift.row_upper) for row, rate in moved.items() if rate
+        ]
+        bounds = [
+            sizes[column] / abs(rate)
+            for moved in (shift.column_lower, shift.column_upper)
+            for column, rate in moved.items()
+            if rate
+        ]
+        growths.append(max([*in_rows, *bounds], default=1.0))
+    return np.array(growths)
 
 
 def _released(bounds: Floats, rates: Sequence[Mapping[int, float]], to: float) -> Floats:

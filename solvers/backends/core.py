@@ -107,7 +107,7 @@ class _Search:
         if answer.objective is None or (best.objective is not None and best.objective > answer.objective):
             answer = replace(best, limit=answer.limit)
         if answer.objective is None:
-            return replace(answer, status=SolveStatus.NO_SOLUTION, bound=None)
+            return replace(answer, status=SolveStatus.NO_SOLUTION, bound=self._bound)
         bound = self._bound
         if self._proves(inside, answer.objective) and bound_inside is not None:
             bound = min(bound, max(bound_inside, answer.objective))

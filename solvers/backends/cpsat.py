@@ -32,6 +32,10 @@ HEAD_START = 2.0
 """Seconds that the first lane has to itself."""
 
 _EXACT = 2**44
+_SUM = 2**60
+"""What sums in units may come to, of all variables too: CP-SAT adds them up in 64 bits."""
+_SMALL = 2**27
+"""What the smallest number is in units beside far larger ones."""
 _POLL_SECONDS = 0.05
 _LEAST_SECONDS = 0.05
 _STATUSES = {
@@ -74,8 +78,12 @@ class Units:
         return 0 if self.exact else terms // 2 + 1
 
 
-def whole_units(numbers: Sequence[Fraction | int], *, most: int = WHOLE) -> Units:
-    """Return units in which numbers ≥ 0 are whole: exactly where their decimals allow, else the largest is `most`."""
+def whole_units(numbers: Sequence[Fraction | int], *, most: int = WHOLE, total: Fraction | None = None) -> Units:
+    """Return units in which numbers ≥ 0 are whole: exactly where their decimals allow, else the largest is `most`.
+
+    total: what no sum of such numbers exceeds, where that is known: beside far larger numbers the smallest then still
+    counts for something, as far as 64 bits allow.
+    """
     largest = max(map(Fraction, numbers), default=Fraction(0))
     if largest == 0:
         return Units(Fraction(1), exact=True)
@@ -83,7 +91,9 @@ def whole_units(numbers: Sequence[Fraction | int], *, most: int = WHOLE) -> Unit
     for number in numbers:
         denominator = math.lcm(denominator, number.denominator)
         if denominator * largest > _EXACT:
-            return Units(most / largest, exact=False)
+            smallest = min(Fraction(number) for number in numbers if number > 0)
+            finer = Fraction(0) if total is None else min(_SMALL / smallest, _SUM / total)
+            return Units(max(most / largest, finer), exact=False)
     divisor = math.gcd(*(int(number * denominator) for number in numbers))
     return Units(Fraction(denominator, divisor), exact=True)
 

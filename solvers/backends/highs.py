@@ -1,8 +1,7 @@
 """HiGHS behind plain arrays: its statuses, callbacks and traps become ours here, once.
 
-Rows and the objective are scaled by powers of two (exact in floating point) so that the largest coefficient of each is
-about one, and variables by the sizes that their model gives, so that HiGHS's absolute tolerances mean the same for
-cents and for millions. What goes in and comes out is unscaled.
+Variables, rows and the objective are scaled by how large they can be, so that HiGHS's absolute tolerances mean the same
+for cents and for millions. What goes in and comes out is unscaled.
 """
 
 import logging
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from milpa.errors import FatalError
 from milpa.jobs import LimitReached
 from solvers.backends.model import Floats, Model
+from solvers.backends.scaling import power_of_two, scaled, scales_of, without_impossible
 from solvers.limits import SolveLimits
 from solvers.progress import Progress, Silent
 from solvers.result import SolveStatus, relative_gap
@@ -30,15 +30,25 @@ TOLERANCE = 1e-9
 """Of scaled rows, of prices and of wholeness: a money row of a billion must still hold after rounding."""
 
 _USUAL_TOLERANCE = 1e-7
+_SECOND_TRIES = (
+    (TOLERANCE, "choose", "choose"),
+    (_USUAL_TOLERANCE, "choose", "choose"),
+    (_USUAL_TOLERANCE, "off", "choose"),
+    (_USUAL_TOLERANCE, "choose", "ipm"),
+)
+"""Tolerance, presolve and solver, in turn."""
 _WORTH_THREADS = 1_000
-_MOST_SCALING = 2.0**40
-"""A row of rounding errors must not have its limit blown up to what HiGHS takes for infinite."""
+_SMALLEST_TERM, _LARGEST_TERM = 1e-12, 1e30
+"""Of a scaled row: what HiGHS leaves out, and what it refuses. By default these are nearer to each other."""
+_FAR_AWAY = 1e19
+"""Of a scaled row's limit that nothing can meet: beyond 1e20 HiGHS takes it for a mistake."""
 _COLUMNWISE = 1
 _FEASIBLE_POINT = 2
 _PROVEN = {
     Status.kOptimal: SolveStatus.OPTIMAL,
     Status.kModelEmpty: SolveStatus.OPTIMAL,
     Status.kInfeasible: SolveStatus.INFEASIBLE,
+    Status.kUnboundedOrInfeasible: SolveStatus.INFEASIBLE,  # with nothing to win; else it is asked which
     Status.kUnbounded: SolveStatus.UNBOUNDED,
 }
 _LIMITS = {
@@ -84,12 +94,6 @@ class Answer:
         return self.x
 
 
-def power_of_two(magnitudes: Floats) -> Floats:
-    """Return for each magnitude m ≥ 0 the power of two nearest to 1/m (1 where m is 0)."""
-    safe = np.where(magnitudes > 0, magnitudes, 1.0)
-    return np.asarray(np.exp2(-np.round(np.log2(safe))), dtype=np.float64)
-
-
 class Solver:
     """One model inside HiGHS, to solve, change and solve again from where it stands.
 
@@ -98,12 +102,13 @@ class Solver:
     """
 
     def __init__(self, model: Model, limits: SolveLimits | None = None, progress: Progress | None = None) -> None:
+        model = without_impossible(model)
         self.limits = limits or SolveLimits()
         self.progress = progress or Silent()
         self.linear = model.is_linear
         self.maximize = model.maximize
-        self._column_scale = _column_scale(model)
-        self._row_scale, self._cost_scale = _scales(model, self._column_scale)
+        self._can_win = bool(model.costs.any())
+        self._column_scale, self._row_scale, self._cost_scale = scales_of(model)
         self._row_lower = model.row_lower.copy()
         self._row_upper = model.row_upper.copy()
         self._lower = model.lower.copy()
@@ -119,7 +124,7 @@ class Solver:
         started = time.perf_counter()
         self._option("time_limit", max(1e-3, self.limits.seconds if seconds is None else seconds))
         self._run()
-        if self._highs.getModelStatus() == Status.kUnboundedOrInfeasible:
+        if self._highs.getModelStatus() == Status.kUnboundedOrInfeasible and self._can_win:
             self._option("presolve", "off")
             self._run()
             self._option("presolve", "choose")
@@ -129,25 +134,30 @@ class Solver:
         """Change the limits of some rows; the basis stays, so that the next run is a short one."""
         self._row_lower[rows], self._row_upper[rows] = lower, upper
         scale = self._row_scale[rows]
-        self._ok(self._highs.changeRowsBounds(len(rows), rows.astype(np.int32), lower * scale, upper * scale))
+        bounds = _meetable(lower * scale, upper * scale)
+        self._ok(self._highs.changeRowsBounds(len(rows), rows.astype(np.int32), *bounds))
 
     def set_column_bounds(self, columns: NDArray[Any], lower: Floats, upper: Floats) -> None:
         """Change the bounds of some variables; the basis stays."""
         self._lower[columns], self._upper[columns] = lower, upper
         scale = self._column_scale[columns]
-        self._ok(self._highs.changeColsBounds(len(columns), columns.astype(np.int32), lower * scale, upper * scale))
+        bounds = _meetable(lower * scale, upper * scale)
+        self._ok(self._highs.changeColsBounds(len(columns), columns.astype(np.int32), *bounds))
 
-    def add_columns(self, matrix: Any, costs: Floats, lower: Floats, upper: Floats) -> None:
-        """Append continuous variables; matrix: csc_array (m, k). They enter at a bound; the basis stays."""
-        unscaled = np.ones(len(costs))
-        scaled = _scaled(matrix, self._row_scale, unscaled)
-        self._column_scale = np.append(self._column_scale, unscaled)
+    def add_columns(self, matrix: Any, costs: Floats, lower: Floats, upper: Floats, sizes: Floats) -> None:
+        """Append continuous variables about as large as `sizes`; matrix: csc_array (m, k).
+
+        They enter at a bound; the basis stays.
+        """
+        scale = power_of_two(sizes)
+        added = scaled(matrix, self._row_scale, scale)
+        self._column_scale = np.append(self._column_scale, scale)
         self._lower, self._upper = np.append(self._lower, lower), np.append(self._upper, upper)
-        added = self._highs.addCols(
-            len(costs), costs * self._cost_scale, lower, upper, scaled.nnz,
-            scaled.indptr[:-1].astype(np.int32), scaled.indices.astype(np.int32), scaled.data,
+        status = self._highs.addCols(
+            len(costs), costs * self._cost_scale / scale, lower * scale, upper * scale, added.nnz,
+            added.indptr[:-1].astype(np.int32), added.indices.astype(np.int32), added.data,
         )  # fmt: skip
-        self._ok(added)
+        self._ok(status)
 
     def start_from(self, x: Floats) -> None:
         """Offer a solution of a similar model as a start; HiGHS drops it when it does not fit."""
@@ -167,6 +177,16 @@ class Solver:
     def largest_cost(self) -> float:
         """Return the size of the largest coefficient of the objective, to within a factor of two."""
         return 1.0 / self._cost_scale
+
+    @property
+    def row_sizes(self) -> Floats:
+        """Return about how large the terms of each row can be, shape (m,)."""
+        return np.asarray(1.0 / self._row_scale, dtype=np.float64)
+
+    @property
+    def column_sizes(self) -> Floats:
+        """Return about how large each variable can be, shape (n,)."""
+        return np.asarray(1.0 / self._column_scale, dtype=np.float64)
 
     @property
     def row_bounds(self) -> tuple[Floats, Floats]:
@@ -218,17 +238,19 @@ class Solver:
         self._option("random_seed", limits.seed % 2**31)
         self._option("mip_rel_gap", limits.relative_gap)
         self._option("mip_abs_gap", 0.0)
+        self._option("small_matrix_value", _SMALLEST_TERM)
+        self._option("large_matrix_value", _LARGEST_TERM)
         self._set_tolerances(TOLERANCE)
 
     def _pass(self, model: Model) -> None:
-        matrix = _scaled(model.matrix, self._row_scale, self._column_scale)
+        matrix = scaled(model.matrix, self._row_scale, self._column_scale)
         rows, columns = matrix.shape
         whole = np.zeros(columns, np.int32) if model.integer is None else model.integer.astype(np.int32)
         passed = self._highs.passModel(
             columns, rows, matrix.nnz, _COLUMNWISE, -1 if self.maximize else 1, model.offset * self._cost_scale,
             model.costs * self._cost_scale / self._column_scale,
-            model.lower * self._column_scale, model.upper * self._column_scale,
-            model.row_lower * self._row_scale, model.row_upper * self._row_scale,
+            *_meetable(model.lower * self._column_scale, model.upper * self._column_scale),
+            *_meetable(model.row_lower * self._row_scale, model.row_upper * self._row_scale),
             matrix.indptr.astype(np.int32), matrix.indices.astype(np.int32), matrix.data, whole,
         )  # fmt: skip
         self._ok(passed)
@@ -268,25 +290,26 @@ class Solver:
         self.progress.incumbent(self._unscaled(found), self._unscaled(bound))
 
     def _run(self) -> None:
-        self._run_once()
-        for tolerance in (TOLERANCE, _USUAL_TOLERANCE):
-            if self._highs.getModelStatus() != Status.kUnknown:
+        ended = self._highs.run()
+        for tolerance, presolve, solver in _SECOND_TRIES:
+            if ended != highspy.HighsStatus.kError and self._highs.getModelStatus() != Status.kUnknown:
                 return
-            # From a basis at hand HiGHS may end short of its tolerances; from scratch it rarely does.
+            # From a basis at hand HiGHS may end short of its tolerances, or give up; from scratch it rarely does.
             self._ok(self._highs.clearSolver())
             self._set_tolerances(tolerance)
-            self._run_once()
+            self._option("presolve", presolve)
+            self._option("solver", solver)
+            ended = self._highs.run()
             self._set_tolerances(TOLERANCE)
+            self._option("presolve", "choose")
+            self._option("solver", "choose")
+        if ended == highspy.HighsStatus.kError:
+            raise FatalError("solver_failed", f"HiGHS could not run: {self._highs.getModelStatus()}")
 
     def _set_tolerances(self, tolerance: float) -> None:
         self._option("mip_feasibility_tolerance", tolerance)
         self._option("primal_feasibility_tolerance", tolerance)
         self._option("dual_feasibility_tolerance", tolerance)
-
-    def _run_once(self) -> None:
-        status = self._highs.run()
-        if status == highspy.HighsStatus.kError:
-            raise FatalError("solver_failed", f"HiGHS could not run: {self._highs.getModelStatus()}")
 
     def _read(self, seconds: float) -> Answer:
         highs, info = self._highs, self._highs.getInfo()
@@ -302,7 +325,8 @@ class Solver:
         if ended not in _PROVEN and limit is None:
             raise FatalError("solver_failed", f"HiGHS ended with {highs.modelStatusToString(ended)}")
         if ended not in _PROVEN and info.primal_solution_status != _FEASIBLE_POINT:
-            return Answer(status=SolveStatus.NO_SOLUTION, limit=limit, **counts)
+            bound = None if self.linear else self._unscaled(info.mip_dual_bound)
+            return Answer(status=SolveStatus.NO_SOLUTION, limit=limit, bound=bound, **counts)
         return self._answer(SolveStatus.OPTIMAL if ended in _PROVEN else SolveStatus.FEASIBLE, limit, info, counts)
 
     def _answer(self, status: SolveStatus, limit: LimitReached | None, info: Any, counts: dict[str, Any]) -> Answer:
@@ -341,24 +365,6 @@ def solve(model: Model, limits: SolveLimits | None = None, progress: Progress | 
     return Solver(model, limits, progress).solve()
 
 
-def _column_scale(model: Model) -> Floats:
-    if model.sizes is None:
-        return np.ones(len(model.costs))
-    scale = power_of_two(model.sizes)
-    return scale if model.integer is None else np.where(model.integer, 1.0, scale)
-
-
-def _scales(model: Model, column_scale: Floats) -> tuple[Floats, float]:
-    largest = np.zeros(len(model.row_lower))
-    unscaled = np.ones(len(model.row_lower))
-    matrix = _scaled(model.matrix, unscaled, column_scale)
-    np.maximum.at(largest, matrix.indices, np.abs(matrix.data))
-    top_cost = np.abs(model.costs / column_scale).max(initial=0.0)
-    rows = np.clip(power_of_two(largest), 1 / _MOST_SCALING, _MOST_SCALING)
-    return rows, float(power_of_two(np.array([top_cost]))[0])
-
-
-def _scaled(matrix: Any, row_scale: Floats, column_scale: Floats) -> Any:
-    scaled = matrix.copy()
-    scaled.data = matrix.data * row_scale[matrix.indices] / np.repeat(column_scale, np.diff(matrix.indptr))
-    return scaled
+def _meetable(lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
+    """Return bounds of which none is so far on the wrong side that HiGHS refuses it, instead of finding it broken."""
+    return np.minimum(lower, _FAR_AWAY), np.maximum(upper, -_FAR_AWAY)

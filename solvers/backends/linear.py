@@ -142,8 +142,8 @@ class Pricer:
             basic, solver = self._solver.basic(), self._solver
             rows, columns = -1 - basic[basic < 0], basic[basic >= 0]
             activity = np.zeros(0) if home.activity is None else home.activity
-            self._plain = _clear(solver.row_bounds, rows, activity) and _clear(
-                solver.column_bounds, columns, home.point
+            self._plain = _clear(solver.row_bounds, rows, activity, solver.row_sizes) and _clear(
+                solver.column_bounds, columns, home.point, solver.column_sizes
             )
         return self._plain
 
@@ -244,8 +244,12 @@ class _Field:
         row_rates[_among(rows.indices, basic_row, len(activity))] = 0.0
         column_rates[_among(columns.indices, basic_column, len(answer.point))] = 0.0
         rates = solver.basic_rates(self._pull(row_rates, column_rates))
-        row_room = rows.room(solver.row_bounds, basic_row, rates[basic < 0], row_rates, activity)
-        column_room = columns.room(solver.column_bounds, basic_column, rates[basic >= 0], column_rates, answer.point)
+        row_room = rows.room(
+            solver.row_bounds, basic_row, rates[basic < 0], row_rates, activity, sizes=solver.row_sizes
+        )
+        column_room = columns.room(
+            solver.column_bounds, basic_column, rates[basic >= 0], column_rates, answer.point, sizes=solver.column_sizes
+        )
         distance, closing = (np.concatenate(parts) for parts in zip(row_room, column_room, strict=True))
         closing[np.abs(closing) * self.scale <= _NO_RATE * np.maximum(1.0, distance)] = 0.0
         slope = self._slope(answer, row_rates, column_rates)
@@ -287,9 +291,16 @@ class _Bounds:
         return np.where(at_upper, self._upper_rate, self._lower_rate)
 
     def room(
-        self, bounds: tuple[Floats, Floats], basic: Whole, rates: Floats, own_rates: Floats, values: Floats
+        self,
+        bounds: tuple[Floats, Floats],
+        basic: Whole,
+        rates: Floats,
+        own_rates: Floats,
+        values: Floats,
+        *,
+        sizes: Floats,
     ) -> tuple[Floats, Floats]:
-        """Return how far the basic and the moving ones are from their bounds, and how fast that closes."""
+        """Return how far the basic and the moving ones are from their bounds, and how fast that closes, per size."""
         free = ~_among(self.indices, basic, len(values))
         indices = np.concatenate([basic, self.indices[free]])
         rate = np.concatenate([rates, own_rates[free]])
@@ -297,7 +308,9 @@ class _Bounds:
         lower_rate[self.indices], upper_rate[self.indices] = self._lower_rate, self._upper_rate
         lower, upper = (bound[indices] for bound in bounds)
         distance = np.maximum(0.0, np.concatenate([upper - values[indices], values[indices] - lower]))
-        return distance, np.concatenate([rate - upper_rate[indices], lower_rate[indices] - rate])
+        closing = np.concatenate([rate - upper_rate[indices], lower_rate[indices] - rate])
+        size = np.tile(sizes[indices], 2)
+        return distance / size, closing / size
 
 
 def _among(indices: Whole, others: Whole, count: int) -> NDArray[np.bool_]:
@@ -307,11 +320,12 @@ def _among(indices: Whole, others: Whole, count: int) -> NDArray[np.bool_]:
     return there[indices]
 
 
-def _clear(bounds: tuple[Floats, Floats], indices: Whole, values: Floats) -> bool:
+def _clear(bounds: tuple[Floats, Floats], indices: Whole, values: Floats, sizes: Floats) -> bool:
     """Tell whether values keep clear of their bounds."""
     lower, upper = (bound[indices] for bound in bounds)
     value = values[indices]
-    return bool(np.all(np.minimum(value - lower, upper - value) > _SAME_POINT * np.maximum(1.0, np.abs(value))))
+    near = _SAME_POINT * np.maximum(sizes[indices], np.abs(value))
+    return bool(np.all(np.minimum(value - lower, upper - value) > near))
 
 
 def _first(distance: Floats, closing: Floats) -> float:

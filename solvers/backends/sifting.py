@@ -24,6 +24,7 @@ from milpa.errors import FatalError
 from solvers.backends.highs import Answer, Solver
 from solvers.backends.linear import Pricer
 from solvers.backends.model import INFINITY, Floats, Model, Shift, Whole
+from solvers.backends.scaling import largest_terms, reach
 from solvers.limits import SolveLimits
 from solvers.progress import Progress, Silent
 from solvers.result import SolveStatus
@@ -135,7 +136,8 @@ class _WorkingSet(Solver):
         self._held[columns] = False
         elastic = len(model.row_upper) if self._held.any() else 0
         self.members: Whole = np.concatenate([columns, np.full(elastic, -1)])
-        super().__init__(_restricted(model, columns, self._anchor), limits, progress)
+        self._sizes = reach(model)
+        super().__init__(_restricted(model, columns, self._anchor, self._sizes), limits, progress)
 
     def solve(self, seconds: float | None = None) -> Answer:
         """Solve over all columns of the model; the answer's arrays are over the working set."""
@@ -204,7 +206,7 @@ class _WorkingSet(Solver):
     def _let_in(self, columns: Whole) -> None:
         model, anchor = self._model, self._anchor[columns]
         lower, upper = model.lower[columns] - anchor, model.upper[columns] - anchor
-        self.add_columns(model.matrix[:, columns], model.costs[columns], lower, upper)
+        self.add_columns(model.matrix[:, columns], model.costs[columns], lower, upper, self._sizes[columns])
         self._held[columns] = False
         self.members = np.concatenate([self.members, columns])
 
@@ -244,16 +246,20 @@ def _guessed_prices(model: Model, generator: np.random.Generator) -> Floats:
     return _prices(working.solve())
 
 
-def _restricted(model: Model, columns: Whole, anchor: Floats) -> Model:
-    """Return the small program: its columns counted from their anchors; elastic ones behind them if any are held."""
+def _restricted(model: Model, columns: Whole, anchor: Floats, sizes: Floats) -> Model:
+    """Return the small program: its columns counted from their anchors; elastic ones behind them if any are held.
+
+    sizes: about how large each column of the model can be.
+    """
     all_of_them = len(columns) == len(model.costs)
     matrix, costs = model.matrix if all_of_them else model.matrix[:, columns], model.costs[columns]
-    lower, upper = (model.lower - anchor)[columns], (model.upper - anchor)[columns]
+    lower, upper, sizes = (model.lower - anchor)[columns], (model.upper - anchor)[columns], sizes[columns]
     if not all_of_them:
         rows = len(model.row_upper)
         matrix = sparse.hstack([matrix, -sparse.eye_array(rows)], format="csc")
         costs = np.concatenate([costs, -_ELASTIC_PRICE * _most_per_unit(model)])
         lower, upper = np.append(lower, np.zeros(rows)), np.append(upper, np.full(rows, INFINITY))
+        sizes = np.append(sizes, largest_terms(model.matrix[:, columns], sizes))
     return replace(
         model,
         costs=costs,
@@ -262,7 +268,7 @@ def _restricted(model: Model, columns: Whole, anchor: Floats) -> Model:
         matrix=matrix,
         row_upper=model.row_upper - model.matrix @ anchor,
         offset=model.offset + float(model.costs @ anchor),
-        sizes=None,
+        sizes=sizes,
     )
 
 

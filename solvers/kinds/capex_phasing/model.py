@@ -13,7 +13,9 @@ from solvers.kinds.capex_phasing.instance import instance_of
 from solvers.kinds.capex_phasing.problem import Problem, Solution
 from solvers.kinds.capex_phasing.search import Found, Search
 from solvers.kinds.capex_phasing.solution import solution_of, starts_of
+from solvers.kinds.capex_phasing.words import best_in_words
 from solvers.limits import SolveLimits
+from solvers.plain_words import nothing_found
 from solvers.progress import Progress
 from solvers.result import SolveResult, SolveStatus, relative_gap
 
@@ -56,8 +58,12 @@ def _result(search: Search, found: Found, limits: SolveLimits, until: float) -> 
     of, progress = search.of, search.progress
     if found.starts is None or found.objective is None:
         infeasible = found.status is SolveStatus.INFEASIBLE
-        why = explain_infeasible(of.problem, limits, until) if infeasible else Explanation()
-        return SolveResult(status=found.status, limit=found.limit, explanation=why, stats=_stats(found))
+        why = Explanation(sentences=nothing_found(found.limit, best_in_words(of.problem, found.bound)))
+        if infeasible:
+            why = explain_infeasible(of.problem, limits, until)
+        return SolveResult(
+            status=found.status, limit=found.limit, bound=found.bound, explanation=why, stats=_stats(found)
+        )
     solution = solution_of(of, found.starts)
     progress.incumbent(found.objective, found.bound)
     plan = Explained(

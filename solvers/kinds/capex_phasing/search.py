@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import msgspec
 import numpy as np
 
+from milpa.errors import FatalError
 from milpa.jobs import LimitReached
 from solvers.backends.cpsat import (
     BOUND_MAKESPAN,
@@ -119,7 +120,10 @@ class Search:
         if not self._goes_on:
             return []
         solver = Solver(model, self.limits, _Unwatched(self.progress.stop_requested))
-        answer = solver.solve(_LINEAR_SHARE * self.limits.seconds)
+        try:
+            answer = solver.solve(_LINEAR_SHARE * self.limits.seconds)
+        except FatalError:  # uplift that pays for uplift grows over 240 months beyond what HiGHS copes with
+            return []
         if answer.status is not SolveStatus.OPTIMAL or answer.objective is None:
             return []
         self._linear_bound = answer.objective + _ROUNDING * abs(answer.objective)
@@ -185,6 +189,7 @@ class Search:
             status=answer.status, limit=answer.limit, linear_bound=self._linear_bound, cpsat_bound=cpsat, stats=stats
         )
         if best is None:
+            found.bound = self._tightest(found)
             return found
         found.starts, found.objective = best, self.of.worth(best)
         if found.status is SolveStatus.NO_SOLUTION:
@@ -196,15 +201,20 @@ class Search:
 
     def _bound(self, found: Found) -> float | None:
         """Return the tighter of both bounds; what is proven and within rounding of the objective is the objective."""
-        bounds = [bound for bound in (found.linear_bound, found.cpsat_bound) if bound is not None]
-        if found.objective is None or not bounds:
+        tightest = self._tightest(found)
+        if found.objective is None or tightest is None:
             return None
         if self.of.objective is Objective.MAKESPAN:
-            return min(found.objective, max(bounds))
-        bound = max(found.objective, min(bounds))
+            return min(found.objective, tightest)
+        bound = max(found.objective, tightest)
         size = max((float(np.abs(value).max()) for value in self.of.values if len(value)), default=0.0)
         exact = found.status is SolveStatus.OPTIMAL and bound - found.objective <= _ROUNDING * self.of.size * size
         return found.objective if exact else bound
+
+    def _tightest(self, found: Found) -> float | None:
+        bounds = [bound for bound in (found.linear_bound, found.cpsat_bound) if bound is not None]
+        tightest = max if self.of.objective is Objective.MAKESPAN else min
+        return tightest(bounds, default=None)
 
     def _spared(self, built: Formulation, found: Found) -> bool:
         """Among the plans of the same uplift take the cheapest; return whether it is proven to be."""

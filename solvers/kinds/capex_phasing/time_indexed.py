@@ -61,7 +61,8 @@ def whole_amounts(of: Instance) -> Amounts:
     income = [min(exact(amount), enough) for amount in monthly_cash(of.problem)]
     uplift = [min(exact(amount), enough) if of.problem.reinvest_uplift else Fraction(0) for amount in of.uplift]
     known = [amount for place in able for amount in (*of.payments[place], uplift[place])]
-    units = whole_units([*income, sum(income), *known])
+    cash = sum(income, Fraction(0)) + of.horizon * sum(uplift, Fraction(0)) + enough
+    units = whole_units([*income, sum(income), *known], total=cash * (1 + 2 * Steps(of).balances))
     uses, limits = [], []
     for shared in of.capacities:
         taken = [exact(float(amount)) if of.may_start(i) else Fraction(0) for i, amount in enumerate(shared.uses)]

@@ -1,5 +1,6 @@
 """What a plan says in plain words, with units."""
 
+import math
 from collections.abc import Sequence
 
 from solvers.explain import Repair, WhatIf
@@ -29,6 +30,19 @@ def money(amount: float, currency: str) -> str:
     """
     whole = abs(amount) >= _CENTS_BELOW or amount == int(amount)
     return f"{amount:,.0f} {currency}" if whole else f"{amount:,.2f} {currency}"
+
+
+def best_in_words(problem: Problem, bound: float | None) -> str:
+    """Say what no plan can exceed, if that is known."""
+    if bound is None:
+        return ""
+    match problem.objective:
+        case Objective.MAKESPAN:
+            return f"No plan takes less than {math.ceil(bound)} months"
+        case Objective.UPLIFT:
+            return f"No plan brings more uplift than {money(bound, problem.currency)}"
+        case Objective.NPV:
+            return f"No plan is worth more than {money(bound, problem.currency)} today"
 
 
 def step_in_words(problem: Problem, field: Field) -> str:

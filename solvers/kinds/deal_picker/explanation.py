@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from milpa.errors import FatalError
 from solvers.backends.model import Shift
 from solvers.backends.sifting import Sifter
 from solvers.explain import ConstraintReport, DualKind, Explanation, ReducedCost, WhatIf
@@ -67,7 +68,7 @@ def _report(field: Limit) -> ConstraintReport:
 
 
 class _Prices:
-    """The prices of the linear program behind a plan, if there is one."""
+    """The prices of the linear program behind a plan, if there is one; where HiGHS gives up on one, there is none."""
 
     def __init__(self, sifter: Sifter, *, extensions: int) -> None:
         self._sifter = sifter
@@ -80,7 +81,10 @@ class _Prices:
         if not field.binding and field.stands_alone:
             low, high = (field.activity, None) if field.relax > 0 else (None, field.activity)
             return msgspec.structs.replace(report, shadow_price=0.0, valid_from=low, valid_to=high)
-        price = self._pricer.price(self._sifter.located(field.shift), scale=field.size, relax=field.priced_side)
+        try:
+            price = self._pricer.price(self._sifter.located(field.shift), scale=field.size, relax=field.priced_side)
+        except FatalError:
+            return report
         low, high = price.valid_from(field.limit), price.valid_to(field.limit)
         if field.relax < 0:
             low, high = max(low or 0.0, 0.0), min(1.0 if high is None else high, 1.0)
@@ -88,11 +92,17 @@ class _Prices:
 
     def slope(self, shift: Shift) -> float | None:
         """Return the derivative of the objective as a shift begins; None: nothing fits."""
-        return self._pricer.slope(self._sifter.located(shift), scale=1.0)
+        try:
+            return self._pricer.slope(self._sifter.located(shift), scale=1.0)
+        except FatalError:
+            return None
 
     def optimum_at(self, shift: Shift, change: float) -> float | None:
         """Return the optimum, solved again, with a field changed; None: nothing fits."""
-        return self._pricer.solve_at(self._sifter.located(shift), change).objective
+        try:
+            return self._pricer.solve_at(self._sifter.located(shift), change).objective
+        except FatalError:
+            return None
 
 
 def _just_missed(problem: Problem, deals: Deals, plan: Plan) -> list[int]:

@@ -15,7 +15,9 @@ from solvers.kinds.deal_picker.infeasible import explain_infeasible
 from solvers.kinds.deal_picker.plan import Plan, make_plan
 from solvers.kinds.deal_picker.problem import Problem, Solution
 from solvers.kinds.deal_picker.solution import solution_of
+from solvers.kinds.deal_picker.words import best_in_words
 from solvers.limits import SolveLimits
+from solvers.plain_words import nothing_found
 from solvers.progress import Progress
 from solvers.result import SolveResult, SolveStatus, relative_gap
 
@@ -58,7 +60,10 @@ def _result(problem: Problem, deals: Deals, plan: Plan, limits: SolveLimits) -> 
         explanation = explain_infeasible(problem, deals, limits)
         return SolveResult(status=answer.status, explanation=explanation, stats=stats)
     if answer.x is None or answer.objective is None:
-        return SolveResult(status=SolveStatus.NO_SOLUTION, limit=answer.limit, stats=stats)
+        why = Explanation(sentences=nothing_found(answer.limit, best_in_words(problem, answer.bound)))
+        return SolveResult(
+            status=SolveStatus.NO_SOLUTION, limit=answer.limit, bound=answer.bound, explanation=why, stats=stats
+        )
     explanation = explain(problem, deals, plan, limits)
     risks = frontier(problem, deals, plan, limits)
     solution = solution_of(problem, deals, answer.x)

@@ -121,7 +121,7 @@ def _snapped(answer: Answer, model: Model) -> Answer:
     if answer.x is None:
         return answer
     x = np.where(np.abs(answer.x - model.lower) <= _AT_BOUND, model.lower, answer.x)
-    x = np.where(np.abs(x - model.upper) <= _AT_BOUND, model.upper, x)
+    x = np.where(np.abs(x - model.upper) <= _AT_BOUND * model.upper, model.upper, x)
     return replace(answer, x=x, objective=float(model.costs @ x))
 
 

@@ -56,6 +56,11 @@ def raised(problem: Problem, name: str, value: float) -> str:
             return f"the cap of {kind} {of or '(none)'} to {cap_words(problem, value)}"
 
 
+def best_in_words(problem: Problem, bound: float | None) -> str:
+    """Say what no plan can exceed, if that is known."""
+    return "" if bound is None else f"No plan is worth more than {amount(bound)} {problem.currency} a year"
+
+
 def sentences_of(problem: Problem, explanation: Explanation, ended_by: LimitReached | None = None) -> list[str]:
     """Say the most useful of an explanation: prices first, then near misses, then what would pay.
 

@@ -67,6 +67,10 @@ class Funding:
         """The most debt in all, in money."""
         return self.problem.max_ltv * self.problem.value
 
+    def full(self, k: int) -> float:
+        """Return what all of tranche k comes to in this purchase, in money: the most on offer, or the whole cost."""
+        return min(self.problem.cost, self.problem.tranches[k].max_amount)
+
     def own_limit(self, k: int) -> float:
         """Return the most debt up to tranche k if it is drawn, in money; ∞ without a limit of its own."""
         own = self.problem.tranches[k].max_ltv
@@ -76,7 +80,16 @@ class Funding:
         """Return the most that these tranches can come to, in money; a row on its own only knows a safe bound."""
         if self.separate:
             return 10 * self.problem.cost
-        return min(sum(self.problem.tranches[k].max_amount for k in tranches), self.debt_limit)
+        offered = sum(self.problem.tranches[k].max_amount for k in tranches)
+        return min(offered, self.debt_limit, self._most_needed(tranches))
+
+    def _most_needed(self, tranches: list[int]) -> float:
+        """Return the most of these tranches that the purchase has a use for: what is drawn pays for it, less fees."""
+        hedge = self.problem.hedge
+        premium = hedge.premium_rate * hedge.max_share if hedge else 0.0
+        pays = [1 - tranche.fee_rate - premium for tranche in self.problem.tranches]
+        least = min((pays[k] for k in tranches), default=1.0)
+        return self.problem.cost / least if least > 0 and min(pays) >= 0 else INFINITY
 
     def may_exceed(self, k: int) -> bool:
         """Tell whether the debt up to tranche k can reach its own limit while k is not drawn."""
@@ -168,8 +181,23 @@ def _model(parts: Funding, choices: dict[int, bool | None]) -> Model:
         upper=upper,
         rows=list(_rows(parts, choices, switches)),
         integer=integer if switches else None,
-        sizes=np.full(columns, parts.problem.cost),
+        sizes=_sizes(parts, columns),
     )
+
+
+def _sizes(parts: Funding, columns: int) -> Floats:
+    """Return about how large each variable can be: as the cost, or as the income covers of a tranche alone."""
+    problem = parts.problem
+    share = problem.hedge.max_share if problem.hedge else 0.0
+    most = np.full(parts.size, problem.cost)
+    for _, service, hedged, income in [] if parts.separate else parts.covers:
+        needed = problem.min_dscr * (service + share * np.minimum(hedged, 0.0))
+        if income > 0 and (needed >= 0).all():
+            most = np.minimum(most, income / np.maximum(needed, income / problem.cost))
+    sizes = np.full(columns, problem.cost)
+    sizes[: parts.size] = most
+    sizes[list(parts.hedge_column.values())] = most[list(parts.hedge_column)]
+    return sizes
 
 
 def _objective(parts: Funding, columns: int) -> Floats:

@@ -9,8 +9,10 @@ from solvers.kinds.debt_stack.formulation import funding
 from solvers.kinds.debt_stack.problem import Problem, Solution
 from solvers.kinds.debt_stack.search import Search, search
 from solvers.kinds.debt_stack.solution import solution_from
+from solvers.kinds.debt_stack.words import best_in_words
 from solvers.limits import SolveLimits
 from solvers.patience import Patience
+from solvers.plain_words import nothing_found
 from solvers.progress import Progress
 from solvers.result import SolveResult, SolveStatus, relative_gap
 
@@ -29,8 +31,10 @@ def solve(
     best, patience = found.settled, Patience(limits, progress, started)
     if best is None:
         progress.phase("explain")
-        why = explain_infeasible(parts, patience) if found.status is SolveStatus.INFEASIBLE else Explanation()
-        return SolveResult(status=found.status, limit=found.limit, explanation=why, stats=stats)
+        why = Explanation(sentences=nothing_found(found.limit, best_in_words(problem, found.bound)))
+        if found.status is SolveStatus.INFEASIBLE:
+            why = explain_infeasible(parts, patience)
+        return SolveResult(status=found.status, limit=found.limit, bound=found.bound, explanation=why, stats=stats)
     solution = solution_from(parts, best.answer.point)
     objective, bound = solution.annual_cost, _bound(found, solution.annual_cost)
     progress.incumbent(objective, bound)

@@ -17,7 +17,7 @@ from solvers.progress import Progress, Silent
 from solvers.result import SolveStatus
 
 _NOTHING = 1e-7
-"""Of the purchase's cost: a draw below that counts as none when its conditions are looked at."""
+"""Of the purchase's cost, or of the most on offer: a draw below counts as none when its conditions are looked at."""
 _SAME = 1e-6
 """Of an amount: how far a solver's tolerance may miss a condition."""
 
@@ -65,19 +65,24 @@ def search(parts: Funding, limits: SolveLimits, progress: Progress, warm_start: 
 
 
 def cheapest(problem: Problem, limits: SolveLimits) -> float | None:
-    """Return the least expected annual cost of a problem, in money; None: no funding was found."""
+    """Return the least expected annual cost of a problem, in money; None: no funding was found, or HiGHS gave up."""
     parts = funding(problem)
-    settled = search(parts, limits, Silent()).settled
+    try:
+        settled = search(parts, limits, Silent()).settled
+    except FatalError:
+        return None
     return None if settled is None else solution_from(parts, settled.answer.point).annual_cost
 
 
 def _ended(runs: list[Answer], settled: Settled | None) -> Search:
     last = runs[-1]
     found_none = SolveStatus.INFEASIBLE if last.limit is None else SolveStatus.NO_SOLUTION
+    # The relaxation's bound holds for the program too, if that did not come far; nothing bounds what can't be.
+    bounds = [run.bound for run in runs if run.bound is not None and last.limit is not None]
     return Search(
         status=last.status if settled else found_none,
         limit=last.limit,
-        bound=last.bound,
+        bound=last.bound if settled else max(bounds, default=None),
         settled=settled,
         dual_kind=DualKind.LP if len(runs) == 1 else DualKind.FIXED_INTEGER,
         iterations=sum(run.iterations for run in runs),
@@ -103,7 +108,7 @@ def other_choices(parts: Funding, settled: Settled) -> Choices:
     turned, x = dict(settled.choices), settled.answer.point
     for k, may_be_drawn in settled.choices.items():
         tight = x[parts.up_to[k]].sum() >= parts.own_limit(k) * (1 - _SAME)
-        if may_be_drawn and tight and x[k] <= _NOTHING * parts.problem.cost:
+        if may_be_drawn and tight and x[k] <= _NOTHING * parts.full(k):
             turned[k] = False
     return turned
 
@@ -114,7 +119,7 @@ def _choices(parts: Funding, run: Answer) -> Choices | None:
     if x is None:
         return None
     for k in parts.conditional:
-        drawn = x[k] > _NOTHING * parts.problem.cost
+        drawn = x[k] > _NOTHING * parts.full(k)
         least = parts.problem.tranches[k].min_amount
         within = x[parts.up_to[k]].sum() <= parts.own_limit(k) * (1 + _SAME)
         if drawn and not (within and x[k] >= least * (1 - _SAME)):

@@ -6,14 +6,14 @@ from solvers.kinds.debt_stack.problem import EXPECTED, Solution, Source, Uses
 from solvers.kinds.debt_stack.terms import amortize
 
 DUST = 1e-9
-"""Of the purchase's cost: an amount below that is a solver's rounding, not a loan."""
+"""Of the purchase's cost, or of the most on offer if that is less: an amount below is a solver's rounding, no loan."""
 
 
 def solution_from(parts: Funding, x: Floats) -> Solution:
     """Return the funding that the variables' values x, shape (columns,), describe; equity closes the sum exactly."""
     problem = parts.problem
     order = sorted(range(parts.size), key=lambda k: (problem.tranches[k].seniority, k))
-    drawn = [k for k in order if x[k] > DUST * problem.cost]
+    drawn = [k for k in order if x[k] > DUST * parts.full(k)]
     amounts = {k: float(x[k]) for k in drawn}
     hedged = {k: _hedged(parts, x, k) for k in drawn}
     uses = _uses(parts, amounts, hedged)
@@ -58,7 +58,7 @@ def _hedged(parts: Funding, x: Floats, k: int) -> float:
     if k not in parts.hedge_column:
         return 0.0
     hedged = min(float(x[parts.hedge_column[k]]), float(x[k]))
-    return hedged if hedged > DUST * parts.problem.cost else 0.0
+    return hedged if hedged > DUST * parts.full(k) else 0.0
 
 
 def _uses(parts: Funding, amounts: dict[int, float], hedged: dict[int, float]) -> Uses:

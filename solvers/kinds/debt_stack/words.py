@@ -20,6 +20,11 @@ def value_in_words(problem: Problem, field: Field, value: float) -> str:
     return f"{100 * value:.6g} %" if field.unit is Unit.SHARE else f"{value:.6g}"
 
 
+def best_in_words(problem: Problem, bound: float | None) -> str:
+    """Say below what no funding can be, if that is known."""
+    return "" if bound is None else f"No funding costs less than {money(bound, problem.currency)} a year"
+
+
 def of_funding(
     problem: Problem, solution: Solution, fields: list[Field], why: Explanation, ended_by: LimitReached | None
 ) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from milpa.errors import FatalError
 from solvers.backends.conflicts import conflict
 from solvers.backends.highs import Answer, Solver
 from solvers.backends.linear import Price
@@ -16,7 +17,7 @@ from solvers.kinds.leasing_mix.fields import Field, fields_of
 from solvers.kinds.leasing_mix.formulation import Building, building, program
 from solvers.kinds.leasing_mix.prices import prices_of
 from solvers.kinds.leasing_mix.problem import Problem, Solution
-from solvers.kinds.leasing_mix.solution import DUST, solution_from
+from solvers.kinds.leasing_mix.solution import cleaned, solution_from
 from solvers.kinds.leasing_mix.words import of_conflict, of_plan, value_in_words
 from solvers.limits import SolveLimits
 from solvers.patches import apply_patch
@@ -49,7 +50,7 @@ def explain(parts: Building, solver: Solver, answer: Answer, solution: Solution,
     why = Explanation(
         dual_kind=DualKind.LP if linear else DualKind.NONE,
         constraints=constraints,
-        reduced_costs=_reduced_costs(problem, answer) if linear else [],
+        reduced_costs=_reduced_costs(parts, answer) if linear else [],
         what_if=_what_if(problem, promising, solution.ncf_12m, patience),
     )
     return msgspec.structs.replace(why, sentences=of_plan(problem, solution, fields, why, answer.limit))
@@ -114,13 +115,13 @@ def _activities(problem: Problem, solution: Solution) -> dict[str, float | None]
     return activities
 
 
-def _reduced_costs(problem: Problem, answer: Answer) -> list[ReducedCost]:
+def _reduced_costs(parts: Building, answer: Answer) -> list[ReducedCost]:
     """Return what a lease of each package that is not offered would change, in money per lease."""
-    costs, x = answer.reduced_costs, answer.point
+    costs = answer.reduced_costs
     if costs is None:
         return []
-    unsigned = [p for p in range(len(x)) if x[p] <= DUST and costs[p] < 0]
-    return [ReducedCost(problem.packages[p].id, float(costs[p])) for p in unsigned]
+    unsigned = np.flatnonzero((cleaned(parts, answer.point) == 0) & (costs < 0))
+    return [ReducedCost(parts.problem.packages[p].id, float(costs[p])) for p in unsigned]
 
 
 def _by_promise(fields: list[Field], constraints: list[ConstraintReport]) -> list[tuple[Field, ConstraintReport]]:
@@ -162,14 +163,20 @@ def _what_if(
 def most_cash(problem: Problem, limits: SolveLimits) -> float | None:
     """Return the most net cash flow of twelve months that a problem allows, in money; None: no plan was found."""
     parts = building(problem)
-    answer = Solver(program(parts), limits).solve()
+    try:
+        answer = Solver(program(parts), limits).solve()
+    except FatalError:
+        return None
     return None if answer.x is None else solution_from(parts, answer.x).ncf_12m
 
 
 def _works(problem: Problem, limits: SolveLimits) -> bool:
-    """Tell whether some plan meets all limits."""
+    """Tell whether some plan was found that meets all limits."""
     model = program(building(problem))
-    return Solver(replace(model, costs=np.zeros_like(model.costs)), limits).solve().x is not None
+    try:
+        return Solver(replace(model, costs=np.zeros_like(model.costs)), limits).solve().x is not None
+    except FatalError:
+        return False
 
 
 def _opposed(problem: Problem, limits: SolveLimits) -> list[Field]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from solvers.backends.model import INFINITY, Floats, Model, Row, model_from_rows
+from solvers.backends.scaling import reach
 from solvers.kinds.leasing_mix.cash import existing_spans, incentives_of, span_of
 from solvers.kinds.leasing_mix.problem import Mode, Problem, WaultWeight
 
@@ -35,11 +36,6 @@ class Building:
     existing_cash: float
     existing_weights: Floats
     existing_terms: Floats
-
-    @property
-    def sizes(self) -> Floats:
-        """About how large each variable is: leases, shape (n,)."""
-        return np.array([max(1.0, package.max_leases) for package in self.problem.packages])
 
     def weight(self, x: Floats) -> float:
         """Return what all leases together count by in the mean term."""
@@ -77,22 +73,19 @@ def program(parts: Building) -> Model:
         integer=np.ones(len(parts.cash), dtype=bool) if whole else None,
         maximize=True,
         offset=parts.existing_cash,
-        sizes=parts.sizes,
     )
 
 
 def by_weight(parts: Building, x: Floats, *, most: bool) -> Model:
     """Return the program of the plans as good as x that weigh most (or least) in the mean term; leases not whole."""
-    worth = Row(
-        "cash", _all(parts), parts.cash, lower=float(parts.cash @ x - _SAME_CASH * abs(parts.cash) @ parts.sizes)
-    )
+    same = _SAME_CASH * abs(parts.cash) @ reach(program(parts))
+    worth = Row("cash", _all(parts), parts.cash, lower=float(parts.cash @ x - same))
     return model_from_rows(
         costs=parts.weights,
         lower=np.zeros(len(x)),
         upper=np.full(len(x), INFINITY),
         rows=[*_rows(parts), worth],
         maximize=most,
-        sizes=parts.sizes,
     )
 
 

@@ -12,8 +12,10 @@ from solvers.kinds.leasing_mix.explanation import explain, explain_infeasible
 from solvers.kinds.leasing_mix.formulation import building, program
 from solvers.kinds.leasing_mix.problem import Problem, Solution
 from solvers.kinds.leasing_mix.solution import solution_from
+from solvers.kinds.leasing_mix.words import best_in_words
 from solvers.limits import SolveLimits
 from solvers.patience import Patience
+from solvers.plain_words import nothing_found
 from solvers.progress import Progress
 from solvers.result import SolveResult, SolveStatus, relative_gap
 
@@ -36,8 +38,10 @@ def solve(
     patience = Patience(limits, progress, started)
     if answer.x is None:
         progress.phase("explain")
-        why = explain_infeasible(parts, patience) if answer.status is SolveStatus.INFEASIBLE else Explanation()
-        return SolveResult(status=answer.status, limit=answer.limit, explanation=why, stats=stats)
+        why = Explanation(sentences=nothing_found(answer.limit, best_in_words(problem, answer.bound)))
+        if answer.status is SolveStatus.INFEASIBLE:
+            why = explain_infeasible(parts, patience)
+        return SolveResult(status=answer.status, limit=answer.limit, bound=answer.bound, explanation=why, stats=stats)
     solution = solution_from(parts, answer.x)
     objective, bound = solution.ncf_12m, _bound(model, answer, solution.ncf_12m)
     progress.incumbent(objective, bound)

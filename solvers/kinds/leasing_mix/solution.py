@@ -7,15 +7,15 @@ from solvers.kinds.leasing_mix.cash import MONTHS, existing_spans, incentives_of
 from solvers.kinds.leasing_mix.formulation import Building
 from solvers.kinds.leasing_mix.problem import Mode, Offer, Package, RentRollEntry, Solution
 
-DUST = 1e-9
-"""Leases: fewer are a solver's rounding, not an offer."""
+_DUST = 1e-9
+"""Of one lease, or of as many as the building has room for if that is less: fewer are a solver's rounding, no offer."""
 
 
 def solution_from(parts: Building, x: Floats) -> Solution:
     """Return the plan that the numbers of leases x, shape (n,), describe."""
     problem = parts.problem
     leases = cleaned(parts, x)
-    signed = [(package, n) for package, n in zip(problem.packages, leases.tolist(), strict=True) if n > DUST]
+    signed = [(package, n) for package, n in zip(problem.packages, leases.tolist(), strict=True) if n > 0]
     offers = [_offer(package, n) for package, n in signed]
     spans = existing_spans(problem) + [span_of(package, n) for package, n in signed]
     monthly = monthly_cash(problem, spans)
@@ -40,7 +40,8 @@ def cleaned(parts: Building, x: Floats) -> Floats:
     within = np.clip(x, low, high)
     if parts.problem.mode is Mode.WHOLE:
         return np.round(within)
-    return np.where(within > DUST, within, 0.0)
+    dust = _DUST * np.minimum(1.0, parts.problem.total_area / parts.areas)
+    return np.where(within > dust, within, 0.0)
 
 
 def _offer(package: Package, leases: float) -> Offer:

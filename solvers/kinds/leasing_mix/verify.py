@@ -108,13 +108,14 @@ def _offers(problem: Problem, solution: Solution) -> Iterator[Violation]:
         package, n = packages[offer.package_id], offer.leases
         lease = _new_lease(package, n)
         rent = sum(lease.rent * _overlap(lease.pays_from, lease.end, month) for month in range(12))
+        paid = sum(lease.costs.values())
         for name, stated, true in (
             ("area", offer.area, package.area_per_lease * n),
             ("annual_rent", offer.annual_rent, package.rent_per_sqm_year * package.area_per_lease * n),
             ("incentives", offer.incentives, _incentive(package) * n),
-            ("ncf_12m", offer.ncf_12m, rent - sum(lease.costs.values())),
         ):
             yield from reported(f"{name}:{offer.package_id}", stated, true)
+        yield from reported(f"ncf_12m:{offer.package_id}", offer.ncf_12m, rent - paid, terms=rent + paid)
 
 
 def _cash(problem: Problem, solution: Solution, signed: Signed) -> Iterator[Violation]:
@@ -124,13 +125,17 @@ def _cash(problem: Problem, solution: Solution, signed: Signed) -> Iterator[Viol
         rent = there.area * there.rent_per_sqm_year / 12
         leases.append(_Lease(there.area, rent, 0.0, 0.0, 12 * there.remaining_years, {}))
     months = [_month(problem, leases, month) for month in range(12)]
-    yield from reported("ncf_12m", solution.ncf_12m, sum(month.net for month in months))
+    gross = [month.rent + month.fitout + month.commission + month.opex + month.void for month in months]
+    empty = problem.total_area * problem.void_cost_per_sqm_year / 12
+    terms = sum(gross) + 12 * empty
+    yield from reported("ncf_12m", solution.ncf_12m, sum(month.net for month in months), terms=terms)
     if len(solution.monthly) != len(months):
         yield Violation(constraint="monthly", amount=1.0, message=f"{len(solution.monthly)} months are shown, not 12.")
         return
     for month, (stated, true) in enumerate(zip(solution.monthly, months, strict=True)):
         for flow in _FLOWS:
-            yield from reported(f"monthly:{month}:{flow}", getattr(stated, flow), getattr(true, flow))
+            terms = {"void": empty, "net": gross[month] + empty}.get(flow, 0.0)
+            yield from reported(f"monthly:{month}:{flow}", getattr(stated, flow), getattr(true, flow), terms=terms)
 
 
 def _new_lease(package: Package, n: float) -> _Lease:

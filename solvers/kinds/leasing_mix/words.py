@@ -34,6 +34,12 @@ def _plain(value: float) -> str:
     return f"{value:,.2f}".rstrip("0").rstrip(".")
 
 
+def best_in_words(problem: Problem, bound: float | None) -> str:
+    """Say what no plan can exceed, if that is known."""
+    most = "" if bound is None else money(bound, problem.currency)
+    return f"No plan brings more than {most} net in the first twelve months" if most else ""
+
+
 def of_plan(
     problem: Problem, solution: Solution, fields: list[Field], why: Explanation, ended_by: LimitReached | None = None
 ) -> list[str]:

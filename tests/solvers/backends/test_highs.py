@@ -211,7 +211,7 @@ def test_changed_bounds_and_new_columns_count_in_the_next_run() -> None:
     solver.set_row_bounds(np.array([0]), np.array([-INFINITY]), np.array([5.0]))
     solver.set_column_bounds(np.array([1]), np.array([0.0]), np.array([1.0]))
     extra = model.matrix[:, [0]]
-    solver.add_columns(extra, np.array([3.0]), np.zeros(1), np.ones(1))
+    solver.add_columns(extra, np.array([3.0]), np.zeros(1), np.ones(1), sizes=np.ones(1))
     answer = solver.solve()
     same = model_from_rows(
         costs=np.array([6.0, 4.0, 3.0]), lower=np.zeros(3), upper=np.array([3.0, 1.0, 1.0]),

@@ -108,3 +108,56 @@ def test_time_that_is_up_is_said_too() -> None:
     assert result.limit is LimitReached.TIME
     assert result.explanation.constraints
     assert "since its time was up" in result.explanation.sentences[0]
+
+
+def too_many_at_once() -> capex_phasing.problem.Problem:
+    """Two projects that must be done one after the other, in less time than both take: that is not seen at a glance."""
+    project = {"cost": 0.0, "duration_months": 2, "required": True}
+    body = {
+        "horizon_months": 3, "monthly_cash": 1.0, "max_parallel": 1, "objective": "makespan",
+        "projects": [project | {"id": "A"}, project | {"id": "B"}],
+    }  # fmt: skip
+    return msgspec.convert(body, capex_phasing.KIND.problem)
+
+
+WITHOUT_ANSWER: dict[str, tuple[JobKind[Any, Any], Callable[[], Any]]] = {
+    "deals": (deal_picker.KIND, hard),
+    "leases": (leasing_mix.KIND, many_packages),
+    "tranches": (debt_stack.KIND, lambda: a_large_problem(conditions=True)),
+    "projects": (capex_phasing.KIND, too_many_at_once),
+}
+
+
+@pytest.mark.parametrize("name", WITHOUT_ANSWER)
+def test_a_search_that_ended_before_it_found_anything_says_so_and_what_may_help(name: str) -> None:
+    kind, make = WITHOUT_ANSWER[name]
+    problem = make()
+    result = kind.solve(problem, SolveLimits(seconds=120, relative_gap=0.0), Watcher(stop_after=0))
+    assert (result.status, result.limit) == (SolveStatus.NO_SOLUTION, LimitReached.STOPPED)
+    why, *_, help_ = result.explanation.sentences
+    assert why.startswith("The search ended before it found anything, since it was stopped")
+    assert help_ == "Submit it again to let it run on."
+    assert kind.describe(problem, result).sentences == result.explanation.sentences
+
+
+class UntilBounded(Watcher):
+    """Asks to stop as soon as it hears how good an answer can be at most."""
+
+    def stop_requested(self) -> bool:
+        return any(bound is not None for _, bound in self.incumbents)
+
+
+def test_how_good_an_answer_can_be_is_told_where_only_that_is_known() -> None:
+    problem = portfolio(1_200, mode="whole")
+    result = deal_picker.KIND.solve(problem, SolveLimits(seconds=120), UntilBounded())
+    assert (result.status, result.limit) == (SolveStatus.NO_SOLUTION, LimitReached.STOPPED)
+    best = deal_picker.KIND.solve(problem, SolveLimits(seconds=120), Watcher())
+    assert result.bound >= best.objective
+    assert f"No plan is worth more than {result.bound:,.0f} EUR a year." in result.explanation.sentences
+
+
+def test_a_time_that_was_too_short_is_named_as_it_is_asked_for() -> None:
+    result = debt_stack.KIND.solve(a_large_problem(conditions=True), SolveLimits(seconds=1e-3), Watcher())
+    assert (result.status, result.limit) == (SolveStatus.NO_SOLUTION, LimitReached.TIME)
+    assert "since its time was up" in result.explanation.sentences[0]
+    assert "time_limit_seconds" in result.explanation.sentences[-1]

@@ -1,7 +1,6 @@
 """Zeros: a problem that `check` accepts is answered, whichever of its numbers are the least that they may be."""
 
 import random
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -9,60 +8,27 @@ import pytest
 from msgspec import inspect
 
 from solvers.issues import has_errors
-from solvers.kind import JobKind
-from solvers.kinds import capex_phasing, deal_picker, debt_stack, leasing_mix
+from solvers.kinds import debt_stack
 from solvers.progress import Silent
-from tests.solvers.kinds import test_capex_phasing_oracle, test_debt_stack_oracle
-from tests.solvers.kinds.deal_picker.problems import problem_of, random_problem, solved
+from tests.solvers.kinds.deal_picker.problems import problem_of, solved
 from tests.solvers.kinds.leasing_mix.problems import EXACT
-from tests.solvers.kinds.leasing_mix.problems import a_problem as a_building
+from tests.solvers.kinds.numbers import KINDS, Bounds, with_numbers
 
 _ALMOST_NOTHING = 1e-3
 """Of a number that must be above 0."""
 
-Make = Callable[[random.Random], Any]
-KINDS: dict[str, tuple[JobKind[Any, Any], Make]] = {
-    "deal-picker": (
-        deal_picker.KIND,
-        lambda rng: random_problem(rng.randrange(10**6), switches=rng.random() < 0.5),
-    ),
-    "leasing-mix": (leasing_mix.KIND, lambda rng: a_building(rng, mode=rng.choice(["fractional", "whole"]))),
-    "debt-stack": (
-        debt_stack.KIND,
-        lambda rng: test_debt_stack_oracle.a_problem(rng, conditions=rng.random() < 0.5),
-    ),
-    "capex-phasing": (
-        capex_phasing.KIND,
-        lambda rng: test_capex_phasing_oracle.a_problem(rng, rng.choice(["npv", "uplift", "makespan"])),
-    ),
-}
-
 
 def lowered(value: Any, declared: inspect.Type, rng: random.Random, share: float) -> Any:
     """The value with a share of its numbers at the least that their type allows."""
-    type_ = declared.type if isinstance(declared, inspect.Metadata) else declared
-    if isinstance(value, dict) and isinstance(type_, inspect.StructType):
-        return {field.encode_name: lowered(value[field.encode_name], field.type, rng, share) for field in type_.fields}
-    if isinstance(value, dict) and isinstance(type_, inspect.DictType):
-        return {key: lowered(entry, type_.value_type, rng, share) for key, entry in value.items()}
-    if isinstance(type_, inspect.UnionType):
-        sorts = inspect.ListType if isinstance(value, list) else inspect.FloatType | inspect.IntType
-        fitting = [option for option in type_.types if isinstance(option, sorts)]
-        return value if value is None or not fitting else lowered(value, fitting[0], rng, share)
-    if isinstance(value, list) and isinstance(type_, inspect.ListType):
-        return [lowered(entry, type_.item_type, rng, share) for entry in value]
-    if isinstance(type_, inspect.FloatType | inspect.IntType) and rng.random() < share:
-        return _least(type_, declared, value)
-    return value
 
+    def least(number: float, bounds: Bounds) -> float:
+        if rng.random() >= share:
+            return number
+        if bounds.least is not None:
+            return bounds.least
+        return number if bounds.above is None else bounds.above + _ALMOST_NOTHING
 
-def _least(type_: Any, declared: inspect.Type, value: float) -> float:
-    schema = (declared.extra_json_schema or {}) if isinstance(declared, inspect.Metadata) else {}
-    least = type_.ge if type_.ge is not None else schema.get("minimum")
-    if least is not None:
-        return least
-    above = type_.gt if type_.gt is not None else schema.get("exclusiveMinimum")
-    return value if above is None else above + _ALMOST_NOTHING
+    return with_numbers(value, declared, least)
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -15,7 +15,7 @@ from api.bodies import AnyRequest, answer
 from api.operations import Answer, Operation
 from api.pages import PageQuery, page_of, page_start
 from api.principal import Permission
-from api.queries import described, read_query
+from api.queries import described, listed, read_query
 from api.services import services_of
 from api.times import Time
 from api.trails import transaction_of
@@ -83,7 +83,7 @@ async def list_audit(request: AnyRequest) -> Response[Any]:
         subject=query.subject, action=query.action, target=query.target, since=query.since, until=query.until
     )
     start = page_start(request, query)
-    if CSV in request.headers.get("accept", ""):
+    if CSV in listed(request, "accept"):
         headers = {"Content-Disposition": 'attachment; filename="audit.csv"'}
         return Stream(_table(request, where, start), media_type=CSV, headers=headers)
     async with transaction_of(request) as transaction:

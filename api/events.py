@@ -18,7 +18,7 @@ from api.links import base_url
 from api.operations import Answer, Operation
 from api.principal import Permission
 from api.problem_details import ProblemError, invalid, not_found
-from api.queries import described, read_query
+from api.queries import described, listed, read_query
 from api.services import services_of
 from api.trails import transaction_of
 from solvers.issues import Issue
@@ -71,7 +71,7 @@ async def show_events(request: AnyRequest, job_id: FromPath[UUID]) -> Response[A
     after = _resume_after(request, read_query(request, EventsQuery))
     services = services_of(request)
     tenant: UUID = request.user.tenant
-    stream = sse.MEDIA_TYPE in request.headers.get("accept", "")
+    stream = sse.MEDIA_TYPE in listed(request, "accept")
     if stream and services.hub.follows(tenant, job_id):
         return await open_stream(request, services.hub.follow_job(tenant, job_id, after))
     async with transaction_of(request) as transaction:

@@ -7,6 +7,7 @@ from litestar import Response
 
 from api.bodies import AnyRequest, answer
 from api.links import base_url, show_job
+from api.queries import listed
 from storage.rows import JobRow
 
 _RETRY_AFTER_SECONDS = "1"
@@ -31,7 +32,7 @@ def answer_if_changed(request: AnyRequest, body: bytes) -> Response[bytes]:
     """Answer with the body, or 304 when the caller has it already."""
     etag = f'"{blake2b(body, digest_size=12).hexdigest()}"'
     headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
-    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    known = [tag.strip().removeprefix("W/") for tag in listed(request, "if-none-match").split(",")]
     if etag in known or "*" in known:
         return Response(content=b"", status_code=304, headers=headers)
     return answer(body, headers=headers)

@@ -88,9 +88,14 @@ def _issue(code: str, name: str, message: str) -> Issue:
     return Issue(code=code, pointer=pointer("query", name), message=message)
 
 
+def listed(request: AnyRequest, header: str) -> str:
+    """Return a header that is a list, all of its lines as one (RFC 9110, 5.3); empty when there is none."""
+    return ", ".join(request.headers.getall(header, []))
+
+
 def preferred_wait(request: AnyRequest) -> float | None:
     """Return the seconds of `Prefer: wait=…` (RFC 7240), 30 at most; None when the caller would not wait."""
-    found = _WAIT.search(request.headers.get("prefer", ""))
+    found = _WAIT.search(listed(request, "prefer"))
     return min(float(found[1]), MAX_WAIT_SECONDS) if found else None
 
 

@@ -126,6 +126,13 @@ async def test_an_etag_changes_with_the_job_alone(http: httpx.AsyncClient, drive
     assert (answer.status_code, answer.json()["state"]) == (200, "running")
 
 
+async def test_one_of_several_tags_on_several_lines_is_enough(http: httpx.AsyncClient) -> None:
+    address = f"/v1/jobs/{(await submit(http))['id']}"
+    tag = (await http.get(address)).headers["etag"]
+    lines = [("If-None-Match", '"another"'), ("If-None-Match", f'"a third", W/{tag}')]
+    assert (await http.get(address, headers=lines)).status_code == 304
+
+
 async def test_wait_holds_until_the_end(http: httpx.AsyncClient, driver: JobDriver) -> None:
     job = await submit(http)
     waiting = asyncio.create_task(http.get(f"/v1/jobs/{job['id']}?wait=30"))

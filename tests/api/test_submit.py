@@ -138,6 +138,12 @@ async def test_a_longer_wait_than_thirty_is_thirty(http: httpx.AsyncClient, driv
     assert (answer.status_code, answer.headers["preference-applied"]) == (200, "wait=30")
 
 
+async def test_what_is_preferred_may_come_on_lines_of_its_own(http: httpx.AsyncClient) -> None:
+    lines = [("Prefer", "respond-async"), ("Prefer", "wait=0"), ("Content-Type", "application/json")]
+    answer = await http.post(SUBMIT, content=msgspec.json.encode(body()), headers=lines)
+    assert (answer.status_code, answer.headers["preference-applied"]) == (202, "wait=0")
+
+
 async def test_a_failed_job_ends_the_wait_without_a_result(http: httpx.AsyncClient, driver: JobDriver) -> None:
     headers = {"Idempotency-Key": "w-3"}
     job = (await http.post(SUBMIT, json=body(), headers=headers)).json()

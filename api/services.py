@@ -53,7 +53,6 @@ async def run_services(app: Litestar) -> AsyncIterator[None]:
         stack.push_async_callback(database.close)
         dispatcher = Dispatcher(database, Queue(redis))
         stack.push_async_callback(dispatcher.close)
-        database.on_waiting(dispatcher.wake)
         audit = AuditBuffer(database)
         stack.push_async_callback(audit.close)
         hub = EventHub(database)

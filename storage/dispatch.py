@@ -1,11 +1,16 @@
-"""Who rings: one fair choice in PostgreSQL, then the bells. Anyone may call it at any time."""
+"""Who rings: one fair choice in PostgreSQL, then the bells. Anyone may call it at any time.
+
+Where nobody waits and there is room, there is nothing to choose: a submit rings for its own job.
+"""
 
 import asyncio
+from collections.abc import Sequence
 
 import structlog
 
 from milpa.errors import MilpaError
 from storage.queue import Queue
+from storage.rows import Ring
 from storage.transaction import Database
 
 log = structlog.get_logger()
@@ -19,7 +24,9 @@ class Dispatcher:
         self._queue = queue
         self._asked = False
         self._running: asyncio.Task[None] | None = None
+        self._ringing: set[asyncio.Task[None]] = set()
         database.on_waiting(self.wake)
+        database.on_rung(self.ring)
 
     async def admit(self) -> int:
         """Ring for the jobs and files whose turn it is; returns how many. A lost ring is found by `ring_lost`.
@@ -30,6 +37,20 @@ class Dispatcher:
             rings = await fleet.jobs.admit()
         await self._queue.ring(rings)
         return len(rings)
+
+    def ring(self, rings: Sequence[Ring]) -> None:
+        """Ring now, in the background, for jobs whose row says so already. Never raises."""
+        task = asyncio.get_running_loop().create_task(self._ring(rings))
+        self._ringing.add(task)
+        task.add_done_callback(self._ringing.discard)
+
+    async def _ring(self, rings: Sequence[Ring]) -> None:
+        try:
+            await self._queue.ring(rings)
+        except MilpaError as error:
+            log.warning("ring_put_off", code=error.code)  # `ring_lost` finds it
+        except Exception:
+            log.exception("ring_broke")
 
     def wake(self) -> None:
         """Admit soon, in the background; calls that come meanwhile are one. Never raises."""
@@ -65,6 +86,7 @@ class Dispatcher:
         return lost
 
     async def close(self) -> None:
-        """Wait for the admission under way."""
+        """Wait for the admission and the rings under way."""
+        await asyncio.gather(*self._ringing)
         if self._running is not None:
             await self._running

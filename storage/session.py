@@ -17,7 +17,7 @@ from sqlalchemy.sql import Executable
 from milpa.settings import Settings
 from storage.audit_rows import Trail
 from storage.outage import told_apart
-from storage.rows import JobRow, PayloadName
+from storage.rows import JobRow, PayloadName, Ring
 from storage.seal import Seal
 
 T = TypeVar("T")
@@ -38,6 +38,7 @@ class Outbox:
         self.closed: set[tuple[UUID, UUID]] = set()
         self.controls: set[UUID] = set()
         self.waiting = False
+        self.rings: list[Ring] = []
         self.deliveries = False
 
     def event(self, tenant_id: UUID, job_id: UUID, seq: int) -> None:
@@ -68,6 +69,7 @@ class Session:
         self.trail: Trail | None = None  # of the request that this is for
         self.audited = False  # whether a statement of this transaction has kept it already
         self.permit: Permit | None = None
+        self.rings = False  # whether what is in `outbox.rings` is rung after the commit
         self.patience: float | None = None  # seconds that a statement may take; None: as many as any other
 
     async def all(self, statement: Executable, **values: Any) -> Sequence[Row]:

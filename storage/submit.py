@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,18 +13,22 @@ from milpa.jobs import JobState, new_id
 from storage.files import FileStore
 from storage.idempotency import conflict, taken
 from storage.job_reader import JobReader
-from storage.rows import Idempotency, JobRow, NewJob, PayloadName, Subject, Submitted, SubmittedBatch
+from storage.rows import Idempotency, JobRow, NewJob, PayloadName, Ring, Subject, Submitted, SubmittedBatch
 from storage.session import Permit, payload_context, read_job, to_json
 from storage.subjects import USER, columns_of
 
 _MAKE = """
 WITH job AS (
     INSERT INTO jobs (tenant_id, id, kind, kind_version, name, tags, priority, options, files, webhook_url, parent_id,
-        batch_id, input_hash, warnings, run_at, state, last_seq)
+        batch_id, input_hash, warnings, run_at, rung_at, state, last_seq)
     SELECT CAST(:tenant AS uuid), CAST(:id AS uuid), :kind, CAST(:kind_version AS int), :name, CAST(:tags AS text[]),
         :priority, CAST(:options AS jsonb), CAST(:files AS text[]), :webhook_url, CAST(:parent AS uuid),
         CAST(:batch AS uuid), CAST(:input_hash AS bytea), CAST(:warnings AS jsonb),
         coalesce(CAST(:run_at AS timestamptz), now()),
+        CASE
+            WHEN NOT CAST(:ring AS boolean) OR CAST(:run_at AS timestamptz) > now() THEN NULL
+            WHEN may_ring(:priority, CAST(:tenant AS uuid), CAST(:alive AS float8)) THEN now()
+        END,
         CASE WHEN CAST(:run_at AS timestamptz) > now() THEN 'scheduled' ELSE 'queued' END,
         CASE WHEN CAST(:run_at AS timestamptz) > now() THEN 0 ELSE 1 END
     RETURNING *
@@ -198,7 +203,11 @@ class Submission(JobReader):
         await self._name_same(job_id, new)
         if new.reuse and (original := await self._session.first(_REUSABLE, input_hash=job.input_hash)):
             job = await self._reuse(job_id, original["id"])
-        self._tell(job_id, job.last_seq)
+        self._session.outbox.event(self._tenant, job_id, job.last_seq)
+        if job.rung_at is None:
+            self._session.outbox.waiting = True
+        else:
+            self._session.outbox.rings.append(_ring(job, job.rung_at))
         self._session.outbox.deliveries |= job.state.ended
         return job
 
@@ -211,15 +220,12 @@ class Submission(JobReader):
                 await self._make(job_id, new, batch_id)
             else:
                 await self._name_same(job_id, new)
-                self._tell(job_id, 1)
+                self._session.outbox.event(self._tenant, job_id, 1)
+        self._session.outbox.waiting = True
 
     async def _name_same(self, job_id: UUID, new: NewJob) -> None:
         if new.persons_of is not None:
             await self._session.run(_NAME_SAME, job=job_id, other=new.persons_of)
-
-    def _tell(self, job_id: UUID, seq: int) -> None:
-        self._session.outbox.event(self._tenant, job_id, seq)
-        self._session.outbox.waiting = True
 
     async def _values(self, job_id: UUID, new: NewJob, batch_id: UUID | None) -> dict[str, Any]:
         return {
@@ -238,6 +244,8 @@ class Submission(JobReader):
             "input_hash": await self._input_hash(new),
             "warnings": to_json(new.warnings),
             "run_at": new.run_at,
+            "ring": self._session.rings and batch_id is None and not new.reuse,
+            "alive": self._session.settings.lease_seconds,
             "input": await self._seal_payload(job_id, "input", new.input),
             "question": new.question and await self._seal_payload(job_id, "question", new.question),
             **columns_of(self._session, [*new.subjects, *self._asker()]),
@@ -281,6 +289,16 @@ class Submission(JobReader):
 
     async def _in_batch(self, batch_id: UUID) -> Sequence[JobRow]:
         return [read_job(row) for row in await self._session.all(_IN_BATCH, batch=batch_id)]
+
+
+def _ring(job: JobRow, rung_at: datetime) -> Ring:
+    return Ring(
+        tenant_id=job.tenant_id,
+        job_id=job.id,
+        dispatch_no=job.dispatch_no,
+        priority=job.priority,
+        at=1000 * rung_at.timestamp(),
+    )
 
 
 def _same(job: JobRow, problem: bytes, question: bytes | None) -> NewJob:

@@ -1,7 +1,7 @@
 """The only door to the database: a transaction is bound to one tenant, or is the fleet's. Commit, then tell."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Self
 from uuid import UUID
@@ -29,7 +29,7 @@ from storage.fleet import FleetStore
 from storage.jobs import JobStore
 from storage.outage import login_told_apart, told_apart
 from storage.resealing import Resealing
-from storage.rows import Subject
+from storage.rows import Ring, Subject
 from storage.schedules import DueSchedules, ScheduleStore
 from storage.seal import Seal
 from storage.session import Outbox, Row, Session, digest
@@ -116,6 +116,7 @@ class Database:
         self._seal = Seal.from_settings(settings)
         self._hash_key = _derive(settings.signing_key.reveal(), b"milpa input hash")
         self._waiting: Callable[[], None] | None = None
+        self._rung: Callable[[Sequence[Ring]], None] | None = None
         self._deliveries: Callable[[], None] | None = None
 
     @classmethod
@@ -167,6 +168,7 @@ class Database:
         """
         async with self._session(_begin(tenant)) as session:
             session.trail = trail
+            session.rings = self._rung is not None
             transaction = Transaction(session, tenant)
             yield transaction
             if trail is not None and not trail.kept and not session.audited:
@@ -214,11 +216,17 @@ class Database:
         """Call `wake` after each commit that leaves a job to admit, instead of asking another process by signal."""
         self._waiting = wake
 
+    def on_rung(self, ring: Callable[[Sequence[Ring]], None]) -> None:
+        """Call `ring` after each commit that has rung for a job by itself; where nobody does, none will."""
+        self._rung = ring
+
     def on_deliveries(self, wake: Callable[[], None]) -> None:
         """Call `wake` after each commit that may leave webhooks to deliver, instead of asking by signal."""
         self._deliveries = wake
 
     def _tell(self, outbox: Outbox) -> None:
+        if outbox.rings and self._rung is not None:
+            self._rung(outbox.rings)
         if self.signals is not None:
             for (tenant_id, job_id), seq in outbox.events.items():
                 closed = int((tenant_id, job_id) in outbox.closed)

@@ -4,9 +4,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, Never
+from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 from arq.connections import ArqRedis
 from arq.worker import Worker, func
@@ -156,13 +157,14 @@ async def test_a_commit_rings_by_itself(dispatcher: Dispatcher, tenant: UUID, re
     assert await rung(redis) == [f"{job.id}:1"]
 
 
-async def test_what_breaks_off_rings_nothing(dispatcher: Dispatcher, tenant: UUID, redis: Redis) -> Never:
+async def test_what_breaks_off_rings_nothing(dispatcher: Dispatcher, tenant: UUID, redis: Redis) -> None:
     database = dispatcher._database
     await add_worker(database)
     with pytest.raises(InterruptedError):
         await break_off(database, tenant)
     await dispatcher.close()
     assert await rung(redis) == []
+    assert (await submit(database, tenant)).rung_at is not None, "its place is free again"
 
 
 async def test_many_wakes_at_once_are_few_admissions_and_miss_nothing(
@@ -180,8 +182,66 @@ async def test_many_wakes_at_once_are_few_admissions_and_miss_nothing(
     jobs = await asyncio.gather(*(submit(database, tenant) for _ in range(60)))
     await dispatcher.close()
     assert sorted(await rung(redis)) == sorted(f"{job.id}:1" for job in jobs)
-    assert sum(admissions) == 60
+    assert sum(admissions) == sum(job.rung_at is None for job in jobs), "the others have rung by themselves"
     assert len(admissions) < 60
+
+
+async def test_a_submit_rings_without_an_admission_where_nobody_waits_and_there_is_room(
+    dispatcher: Dispatcher, database: Database, tenant: UUID, redis: Redis
+) -> None:
+    await add_worker(database, interactive=1)
+    dispatcher._database.on_waiting(lambda: pytest.fail("no admission is needed"))
+    jobs = [await submit(dispatcher._database, tenant) for _ in range(2)]
+    await dispatcher.close()
+    assert await rung(redis) == [f"{job.id}:1" for job in jobs]
+    assert all(job.rung_at for job in jobs)
+
+
+async def test_a_submit_rings_for_nobody_without_a_living_worker_or_in_a_paused_queue(
+    dispatcher: Dispatcher, database: Database, owner: asyncpg.Connection, tenant: UUID
+) -> None:
+    ringing = dispatcher._database
+    assert (await submit(ringing, tenant)).rung_at is None, "nobody is there"
+    worker = await add_worker(database, interactive=5)
+    await owner.execute("UPDATE workers SET seen_at = now() - interval '31 seconds' WHERE id = $1", worker)
+    assert (await submit(ringing, tenant, priority=Priority.BATCH)).rung_at is None, "nobody is there any more"
+    await owner.execute("UPDATE workers SET seen_at = now()")
+    await admit(database)
+    async with database.fleet() as fleet:
+        await fleet.jobs.pause(Priority.INTERACTIVE)
+    assert (await submit(ringing, tenant)).rung_at is None, "its queue is paused"
+    assert (await submit(ringing, tenant, priority=Priority.BATCH)).rung_at is not None
+
+
+async def test_submits_at_once_and_admissions_never_ring_more_than_there_is_room_for(
+    dispatcher: Dispatcher, settings: Settings, tenant: UUID, redis: Redis
+) -> None:
+    other = await Database.connect(settings)
+    second = Dispatcher(other, Queue(redis))
+    await add_worker(other, interactive=2)
+    capped = await add_tenant(other, max_running=1)
+    jobs = await asyncio.gather(
+        *(submit(database, tenant) for database in (dispatcher._database, other) for _ in range(20)),
+        *(submit(database, capped) for database in (dispatcher._database, other) for _ in range(5)),
+    )
+    await dispatcher.close()
+    await second.close()
+    names = await rung(redis)
+    assert len(names) == 4
+    assert sum(f"{job.id}:1" in names for job in jobs if job.tenant_id == capped) <= 1
+    await other.close()
+
+
+async def test_a_submit_waits_for_its_turn_while_somebody_else_chooses(
+    dispatcher: Dispatcher, database: Database, tenant: UUID, redis: Redis
+) -> None:
+    await add_worker(database)
+    async with database.fleet() as fleet:
+        assert await fleet.jobs.admit() == []
+        job = await submit(dispatcher._database, tenant)
+        assert job.rung_at is None
+    await dispatcher.close()
+    assert await rung(redis) == [f"{job.id}:1"]
 
 
 async def test_waking_with_redis_away_harms_nobody(settings: Settings, tenant: UUID, tmp_path: Path) -> None:

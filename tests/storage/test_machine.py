@@ -91,6 +91,8 @@ class JobsMachine(RuleBasedStateMachine):
 
     run: Callable[[Coroutine[Any, Any, Any]], Any]
     database: Database
+    ringing: Database
+    heard: list[Ring]
     owner: asyncpg.Connection
 
     jobs = Bundle("jobs")
@@ -121,17 +123,22 @@ class JobsMachine(RuleBasedStateMachine):
         tenant=st.integers(0, 1),
         priority=st.sampled_from(Priority),
         body=st.sampled_from([b"a", b"b"]),
-        how=st.sampled_from(["plainly", "for_later", "with_reuse"]),
+        how=st.sampled_from(["plainly", "plainly", "for_later", "with_reuse"]),
+        rings=st.booleans(),
     )
-    def submit(self, tenant: int, priority: Priority, body: bytes, how: str) -> UUID:
+    def submit(self, tenant: int, priority: Priority, body: bytes, how: str, rings: bool) -> UUID:
         mine = self.tenants[tenant]
+        if rings and how == "plainly":
+            return self.made_and_rung(mine, priority, body)
+        database = self.ringing if rings else self.database
         if how == "for_later":
-            job = self.made(mine, priority, b"later", run_at=datetime.now(UTC) + timedelta(hours=1))
+            later = datetime.now(UTC) + timedelta(hours=1)
+            job = self.made(mine, priority, b"later", database=database, run_at=later)
             self.models[job].state, self.models[job].log = JobState.SCHEDULED, []
             return job
         done = (mine, body, JobState.SUCCEEDED, Outcome.OPTIMAL)
         reusable = any((job.tenant, job.body, job.state, job.outcome) == done for job in self.models.values())
-        job = self.made(mine, priority, body, reuse=how == "with_reuse")
+        job = self.made(mine, priority, body, database=database, reuse=how == "with_reuse")
         if reusable and how == "with_reuse":
             self.models[job].become(JobState.SUCCEEDED, outcome=Outcome.OPTIMAL)
         return job
@@ -165,12 +172,35 @@ class JobsMachine(RuleBasedStateMachine):
         self.models[again.id] = Model(model.tenant, model.priority, model.body)
         return again.id
 
-    async def submit_one(self, tenant: UUID, new: Any) -> Any:
-        async with self.database.transaction(tenant) as tx:
+    async def submit_one(self, tenant: UUID, new: Any, database: Database | None = None) -> Any:
+        async with (database or self.database).transaction(tenant) as tx:
             return await tx.jobs.submit(new)
 
-    def made(self, tenant: UUID, priority: Priority, body: bytes, **more: Any) -> UUID:
-        submitted = self.run(self.submit_one(tenant, new_job(input=body, priority=priority, **more)))
+    def made_and_rung(self, tenant: UUID, priority: Priority, body: bytes) -> UUID:
+        """Submit where submits may ring: they do just when the admission would ring for the job at once."""
+        place = self.place_free(tenant, priority)
+        job = self.made(tenant, priority, body, database=self.ringing)
+        self.models[job].rung = place
+        assert [(ring.job_id, ring.tenant_id, ring.priority) for ring in self.heard] == (
+            [(job, tenant, priority)] if place else []
+        )
+        self.heard.clear()
+        return job
+
+    def place_free(self, tenant: UUID, priority: Priority) -> bool:
+        open_jobs = [model for model in self.models.values() if not model.state.ended]
+        line = [model for model in open_jobs if model.priority == priority]
+        cap = dict(zip(self.tenants, CAPS, strict=True))[tenant]
+        return (
+            not any(model.state is JobState.QUEUED and not model.rung for model in line)
+            and sum(model.rung for model in line) < 2 * SLOTS[priority]
+            and (cap is None or sum(model.rung for model in open_jobs if model.tenant == tenant) < cap)
+        )
+
+    def made(
+        self, tenant: UUID, priority: Priority, body: bytes, *, database: Database | None = None, **more: Any
+    ) -> UUID:
+        submitted = self.run(self.submit_one(tenant, new_job(input=body, priority=priority, **more), database))
         assert not submitted.replayed
         self.models[submitted.job.id] = Model(tenant, priority, body)
         return submitted.job.id
@@ -372,12 +402,14 @@ class JobsMachine(RuleBasedStateMachine):
 def test_whatever_happens_to_jobs_the_rows_are_what_the_rules_say(settings: Settings) -> None:
     with asyncio.Runner() as runner:
         database = runner.run(Database.connect(settings))
+        ringing = runner.run(Database.connect(settings))
         owner = runner.run(asyncpg.connect(settings.database_owner_url.reveal()))
-        machine = type(
-            "Machine", (JobsMachine,), {"run": staticmethod(runner.run), "database": database, "owner": owner}
-        )
-        run_machine(machine, settings=MANY)
+        heard: list[Ring] = []
+        ringing.on_rung(heard.extend)
+        parts = {"database": database, "ringing": ringing, "heard": heard, "owner": owner}
+        run_machine(type("Machine", (JobsMachine,), {"run": staticmethod(runner.run), **parts}), settings=MANY)
         runner.run(owner.close())
+        runner.run(ringing.close())
         runner.run(database.close())
 
 

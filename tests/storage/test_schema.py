@@ -28,6 +28,7 @@ KEEPERS = {
     "prune_audit()": {"milpa_fleet"},
     "keep_audit(deeds jsonb)": {"milpa_fleet"},
     "redact_events(job uuid)": {"milpa_app"},
+    "may_ring(queue text, tenant uuid, alive double precision)": {"milpa_app"},
     "erase_tenant(erased uuid)": {"milpa_owner"},
 }
 """The functions that run with their owner's rights, and who may call each."""

@@ -29,11 +29,6 @@ def queue_name(priority: Priority) -> str:
     return f"milpa:{priority.value}"
 
 
-def ring_channel(priority: Priority) -> str:
-    """Return the channel that wakes the workers of this queue."""
-    return f"milpa:ring:{priority.value}"
-
-
 def serialize(value: dict[str, Any]) -> bytes:
     """ARQ's serializer: msgpack."""
     return msgspec.msgpack.encode(value)
@@ -51,7 +46,7 @@ class Queue:
         self._redis = redis
 
     async def ring(self, rings: Sequence[Ring]) -> None:
-        """Ring for each and wake the workers; ringing twice does no harm. TransientError: Redis is away.
+        """Ring for each; ringing twice does no harm. TransientError: Redis is away.
 
         Writes what ARQ's `enqueue_job` writes, for all rings in one round trip. They are heard in the order given.
         """
@@ -63,8 +58,6 @@ class Queue:
             body = serialize_job(ring.task.value, arguments, {}, None, int(ring.at), serializer=serialize)
             pipe.set(job_key_prefix + _ring_id(ring), body, px=expires_extra_ms, nx=True)
             pipe.zadd(queue_name(ring.priority), {_ring_id(ring): ring.at + place * _PLACE}, nx=True)
-        for priority in {ring.priority for ring in rings}:
-            pipe.publish(ring_channel(priority), "")
         async with _redis_needed():
             await pipe.execute()
 

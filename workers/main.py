@@ -22,7 +22,7 @@ from milpa.repeating import repeat
 from milpa.settings import Settings
 from storage.dispatch import Dispatcher
 from storage.objects import ObjectStore
-from storage.queue import Queue, ring_channel
+from storage.queue import Queue
 from storage.redis_client import redis_client
 from storage.signals import ADMIT, CONTROL
 from storage.transaction import Database
@@ -48,9 +48,9 @@ async def serve(settings: Settings, *, kinds: str = "solvers.kinds") -> None:
     async with AsyncExitStack() as stack:
         context, redis = await _open(settings, kinds, stack)
         workers = [RingWorker(priority, count, redis, context) for priority, count in slots.items() if count]
-        await _listen(context, workers)
+        await _listen(context)
         for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, _drain, context, workers)
+            asyncio.get_running_loop().add_signal_handler(number, context.draining.set)
         sweeper = Sweeper(settings, context.database, context.objects, context.dispatcher)
         nightly = Nightly(settings, context.database)
         exporter = Exporter(settings, context.database, context.objects, kinds=kinds)
@@ -58,7 +58,7 @@ async def serve(settings: Settings, *, kinds: str = "solvers.kinds") -> None:
         upkeep = (_stay_registered(context), sweeper.run(), nightly.run(), deliverer.run(), exporter.run())
         background = [asyncio.create_task(task) for task in upkeep]
         for task in background:  # none ends by itself: without it jobs would wait unseen, so the worker ends with it
-            task.add_done_callback(lambda _: _drain(context, workers))
+            task.add_done_callback(lambda _: context.draining.set())
         try:
             await asyncio.gather(*(worker.serve(context.draining) for worker in workers))
             for task in filter(asyncio.Task.done, background):
@@ -100,20 +100,12 @@ async def _connect(settings: Settings, redis: Redis) -> Database:
             await asyncio.sleep(RETRY_SECONDS)
 
 
-async def _listen(context: WorkerContext, workers: list[RingWorker]) -> None:
+async def _listen(context: WorkerContext) -> None:
     signals = context.database.signals
     if signals is None:
         return
-    for worker in workers:
-        await signals.listen(ring_channel(worker.priority), worker.wake)
     await signals.listen(CONTROL, context.on_control)
     await signals.listen(ADMIT, lambda _: context.dispatcher.wake())
-
-
-def _drain(context: WorkerContext, workers: list[RingWorker]) -> None:
-    context.draining.set()
-    for worker in workers:
-        worker.wake()
 
 
 async def _stay_registered(context: WorkerContext) -> None:

@@ -1,4 +1,4 @@
-"""ARQ's worker as a doorbell: woken instead of polling, keeping nothing in Redis, patient when Redis is away."""
+"""ARQ's worker as a doorbell: it waits at its queue, polls nothing, keeps nothing in Redis, is patient without it."""
 
 import asyncio
 from datetime import timedelta
@@ -17,8 +17,8 @@ from workers.make_files import make_files
 from workers.run_job import run_job
 from workers.waiting import is_set_within
 
-POLL_SECONDS = 0.5
-"""The fallback behind the wake-up."""
+WAIT_SECONDS = 0.5
+"""How long it waits at its queue before it looks up: whether to drain, whether Redis has come back."""
 
 NEVER = timedelta(days=365)
 """ARQ's own timeout. Limits are the child's affair."""
@@ -54,42 +54,39 @@ class RingWorker(Worker):
             job_deserializer=deserialize,
             log_results=False,
         )
-        self.priority = priority
-        self._due = asyncio.Event()
+        self._slot_freed = asyncio.Event()
         self._away = False
-
-    def wake(self, _message: str = "") -> None:
-        """Look for rings now."""
-        self._due.set()
 
     async def serve(self, draining: asyncio.Event) -> None:
         """Serve rings until told to drain, then wait for the jobs under way to be given back."""
         while not draining.is_set():
-            self._due.clear()
-            await self._look()
-            await is_set_within(self._due, POLL_SECONDS)
+            await self._listen()
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
 
-    async def _look(self) -> None:
+    async def _listen(self) -> None:
         try:
             await self._poll_iteration()
         except AWAY as error:
             if not self._away:
                 log.warning("redis_away", queue=self.queue_name, error=type(error).__name__)
             self._away = True
+            await asyncio.sleep(WAIT_SECONDS)
         else:
             if self._away:
                 log.info("redis_back", queue=self.queue_name)
             self._away = False
 
     async def _poll_iteration(self) -> None:
-        """Take as many rings as there are slots, in their order: each leaves its queue with the one that takes it.
+        """Take the next ring as soon as there is one, and a slot for it: it leaves its queue with whoever takes it.
 
-        ARQ's own way leaves for later what was rung by a clock ahead of this one's, and holds a key for each ring under
-        way, which outlives a killed worker, at four round trips a ring.
+        Redis gives it to whoever has waited longest. ARQ's own way leaves for later what was rung by a clock ahead of
+        this one's, and holds a key for each ring under way, which outlives a killed worker, at four round trips a ring.
         """
-        free = self.max_jobs - self.job_counter
-        for ring, _rung_at in await self.pool.zpopmin(self.queue_name, free) if free > 0 else ():
+        if self.job_counter >= self.max_jobs:
+            self._slot_freed.clear()
+            await is_set_within(self._slot_freed, WAIT_SECONDS)
+        elif found := await self.pool.bzpopmin(self.queue_name, WAIT_SECONDS):
+            _queue, ring, _rung_at = found
             await self._start(ring.decode())
         for ring, task in list(self.tasks.items()):
             if task.done():
@@ -105,4 +102,4 @@ class RingWorker(Worker):
 
     def _release_sem_dec_counter_on_complete(self) -> None:
         super()._release_sem_dec_counter_on_complete()
-        self.wake()
+        self._slot_freed.set()

@@ -17,7 +17,7 @@ from milpa.errors import TransientError
 from milpa.jobs import JobState, Priority
 from milpa.settings import Settings
 from storage.dispatch import Dispatcher
-from storage.queue import Queue, deserialize, queue_name, ring_channel, serialize
+from storage.queue import Queue, deserialize, queue_name, serialize
 from storage.rows import Ring, Task
 from storage.transaction import Database
 from tests.storage.steps import WORKER, add_tenant, add_worker, admit, break_off, claim, look, submit, succeeded
@@ -120,15 +120,6 @@ async def test_each_priority_has_a_queue_of_its_own(redis: Redis) -> None:
     await Queue(redis).ring(rings)
     for ring in rings:
         assert await rung(redis, ring.priority) == [f"{ring.job_id}:1"]
-
-
-async def test_a_ring_wakes_those_who_listen(redis: Redis) -> None:
-    async with redis.pubsub(ignore_subscribe_messages=True) as pubsub:
-        await pubsub.subscribe(ring_channel(Priority.BATCH))
-        await pubsub.get_message(timeout=1)
-        await Queue(redis).ring([a_ring(Priority.BATCH)])
-        message = await pubsub.get_message(timeout=5)
-    assert message["channel"] == b"milpa:ring:batch"
 
 
 async def test_missing_rings_are_those_that_redis_lost_or_that_were_taken_and_not_answered(redis: Redis) -> None:

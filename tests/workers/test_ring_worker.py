@@ -9,13 +9,12 @@ import msgspec
 import pytest
 from arq.connections import ArqRedis
 from arq.utils import timestamp_ms
-from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from milpa.ending import end
 from milpa.jobs import JobState, Priority, new_id
-from storage.queue import Queue, queue_name, ring_channel
+from storage.queue import Queue, queue_name
 from storage.rows import JobRow, Ring
-from storage.signals import Signals
 from tests.storage.steps import add_tenant
 from tests.workers.conftest import Desk
 from workers import ring_worker
@@ -50,37 +49,34 @@ async def emptied(rings: ArqRedis) -> None:
             await asyncio.sleep(0.01)
 
 
-async def test_a_ring_is_answered_without_polling(
-    desk: Desk, rings: ArqRedis, redis: Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ring_worker, "POLL_SECONDS", 3600.0)
+async def test_a_ring_is_answered_without_polling(desk: Desk, rings: ArqRedis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ring_worker, "WAIT_SECONDS", 3600.0)
     worker = RingWorker(Priority.INTERACTIVE, 1, rings, desk.context)
-    signals = Signals(redis)
-    await signals.listen(ring_channel(Priority.INTERACTIVE), worker.wake)
     serving = asyncio.create_task(worker.serve(desk.context.draining))
     for _ in range(2):
         job = await desk.submit("answer")
         await Queue(rings).ring([ring_for(job)])
         await desk.reaches(job, JobState.SUCCEEDED)
-    desk.context.draining.set()
-    worker.wake()
-    await serving
-    await signals.close()
+    await end(serving)
 
 
-async def test_a_ring_whose_wake_up_was_lost_is_found_by_the_fallback(
-    desk: Desk, rings: ArqRedis, worker: RingWorker
+async def test_a_slot_that_is_freed_takes_the_next_ring_without_polling(
+    desk: Desk, rings: ArqRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = await desk.submit("answer")
-    await Queue(rings).ring([ring_for(job)])
-    assert not worker._due.is_set()
-    await desk.reaches(job, JobState.SUCCEEDED)
+    monkeypatch.setattr(ring_worker, "WAIT_SECONDS", 3600.0)
+    worker = RingWorker(Priority.INTERACTIVE, 1, rings, desk.context)
+    jobs = [await desk.submit("answer", seconds=0.1) for _ in range(3)]
+    await Queue(rings).ring([ring_for(job) for job in jobs])
+    serving = asyncio.create_task(worker.serve(desk.context.draining))
+    for job in jobs:
+        await desk.reaches(job, JobState.SUCCEEDED)
+    await end(serving)
 
 
-async def test_redis_keeps_nothing_of_a_ring_that_was_heard(desk: Desk, rings: ArqRedis, worker: RingWorker) -> None:
+@pytest.mark.usefixtures("worker")
+async def test_redis_keeps_nothing_of_a_ring_that_was_heard(desk: Desk, rings: ArqRedis) -> None:
     job = await desk.submit("answer", seconds=0.5)
     await Queue(rings).ring([ring_for(job)])
-    worker.wake()
     await desk.reaches(job, JobState.RUNNING)
     assert await rings.zcard(queue_name(Priority.INTERACTIVE)) == 0
     await desk.reaches(job, JobState.SUCCEEDED)
@@ -92,7 +88,7 @@ async def test_of_two_workers_one_takes_a_ring(desk: Desk, rings: ArqRedis) -> N
     jobs = [await desk.submit("answer") for _ in range(20)]
     await Queue(rings).ring([ring_for(job) for job in jobs])
     names = [f"{job.id}:{job.dispatch_no}" for job in jobs]
-    await asyncio.gather(*(worker._poll_iteration() for worker in workers))
+    await asyncio.gather(*(worker._poll_iteration() for worker in workers for _ in jobs))
     assert sorted(ring for worker in workers for ring in worker.tasks) == sorted(names)
     for job in jobs:
         await desk.reaches(job, JobState.SUCCEEDED)
@@ -105,7 +101,8 @@ async def test_two_slots_are_shared_by_two_tenants(desk: Desk, rings: ArqRedis) 
     theirs = [await other.submit("answer") for _ in range(3)]
     await Queue(rings).ring([ring_for(job) for turn in zip(mine, theirs, strict=True) for job in turn])
     worker = RingWorker(Priority.INTERACTIVE, 2, rings, desk.context)
-    await worker._poll_iteration()
+    for _ in range(2):
+        await worker._poll_iteration()
     assert set(worker.tasks) == {f"{job.id}:{job.dispatch_no}" for job in (mine[0], theirs[0])}
     serving = asyncio.create_task(worker.serve(desk.context.draining))
     for of, jobs in ((desk, mine), (other, theirs)):
@@ -115,19 +112,17 @@ async def test_two_slots_are_shared_by_two_tenants(desk: Desk, rings: ArqRedis) 
     await serving
 
 
-async def test_a_ring_from_a_clock_that_is_ahead_is_heard_at_once(
-    desk: Desk, rings: ArqRedis, worker: RingWorker
-) -> None:
+@pytest.mark.usefixtures("worker")
+async def test_a_ring_from_a_clock_that_is_ahead_is_heard_at_once(desk: Desk, rings: ArqRedis) -> None:
     job = await desk.submit("answer")
     await Queue(rings).ring([msgspec.structs.replace(ring_for(job), at=timestamp_ms() + 600_000.0)])
-    worker.wake()
     await desk.reaches(job, JobState.SUCCEEDED)
 
 
-async def test_rings_wait_in_redis_while_every_slot_is_taken(desk: Desk, rings: ArqRedis, worker: RingWorker) -> None:
+@pytest.mark.usefixtures("worker")
+async def test_rings_wait_in_redis_while_every_slot_is_taken(desk: Desk, rings: ArqRedis) -> None:
     jobs = [await desk.submit("answer", seconds=0.3) for _ in range(3)]
     await Queue(rings).ring([ring_for(job) for job in jobs])
-    worker.wake()
     most = 0
     async with asyncio.timeout(60):
         states: list[JobState] = []
@@ -138,17 +133,18 @@ async def test_rings_wait_in_redis_while_every_slot_is_taken(desk: Desk, rings: 
     assert {(await desk.now(job)).attempt for job in jobs} == {1}
 
 
-async def test_a_ring_for_a_job_that_does_not_exist_is_dropped(desk: Desk, rings: ArqRedis, worker: RingWorker) -> None:
+@pytest.mark.usefixtures("worker")
+async def test_a_ring_for_a_job_that_does_not_exist_is_dropped(desk: Desk, rings: ArqRedis) -> None:
     lost = Ring(tenant_id=desk.tenant, job_id=new_id(), dispatch_no=1, priority=Priority.INTERACTIVE, at=1.0)
     job = await desk.submit("answer")
     await Queue(rings).ring([lost, ring_for(job)])
-    worker.wake()
     await desk.reaches(job, JobState.SUCCEEDED)
     await emptied(rings)
 
 
+@pytest.mark.usefixtures("worker")
 async def test_a_redis_that_fails_while_a_ring_is_picked_costs_no_slot(
-    desk: Desk, rings: ArqRedis, worker: RingWorker, monkeypatch: pytest.MonkeyPatch
+    desk: Desk, rings: ArqRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = await desk.submit("answer")
     await Queue(rings).ring([ring_for(job)])
@@ -160,10 +156,10 @@ async def test_a_redis_that_fails_while_a_ring_is_picked_costs_no_slot(
         raise RedisConnectionError("gone")
 
     with monkeypatch.context() as patched:
-        patched.setattr(rings, "zpopmin", broken)
+        patched.setattr(rings, "bzpopmin", broken)
+        patched.setattr(ring_worker, "WAIT_SECONDS", 0.01)
         async with asyncio.timeout(10):
-            while failures < 3:  # the second can only come when the first gave its slot back
-                worker.wake()
+            while failures < 3:  # noqa: ASYNC110  the second can only come when the first gave its slot back
                 await asyncio.sleep(0.01)
     await desk.reaches(job, JobState.SUCCEEDED)
 

@@ -189,9 +189,10 @@ async def test_a_submit_rings_without_an_admission_where_nobody_waits_and_there_
 
 
 async def test_a_submit_rings_for_nobody_without_a_living_worker_or_in_a_paused_queue(
-    dispatcher: Dispatcher, database: Database, owner: asyncpg.Connection, tenant: UUID
+    settings: Settings, database: Database, owner: asyncpg.Connection, tenant: UUID
 ) -> None:
-    ringing = dispatcher._database
+    ringing = await Database.connect(settings)
+    ringing.on_rung(lambda _rings: None)
     assert (await submit(ringing, tenant)).rung_at is None, "nobody is there"
     worker = await add_worker(database, interactive=5)
     await owner.execute("UPDATE workers SET seen_at = now() - interval '31 seconds' WHERE id = $1", worker)
@@ -202,6 +203,7 @@ async def test_a_submit_rings_for_nobody_without_a_living_worker_or_in_a_paused_
         await fleet.jobs.pause(Priority.INTERACTIVE)
     assert (await submit(ringing, tenant)).rung_at is None, "its queue is paused"
     assert (await submit(ringing, tenant, priority=Priority.BATCH)).rung_at is not None
+    await ringing.close()
 
 
 async def test_submits_at_once_and_admissions_never_ring_more_than_there_is_room_for(

@@ -99,6 +99,7 @@ def test_words_keep_away_from_figures_before_them_and_long_headings_are_whole() 
     table = Table(name="left_out", title="Left out", columns=columns, rows=[(240_000.0, "no cash"), (1.0, "no time")])
     sheet = read(Report(title="Plan", currency="EUR", tables=[table]))["Left out"]
     assert [sheet[place].alignment.indent for place in ("A1", "A2", "B1", "B2")] == [0, 0, 1, 1]
+    assert {sheet[place].alignment.horizontal for place in ("B1", "B2")} == {"left"}, "else nobody indents"
     width = sheet.column_dimensions["A"].width
     assert sheet.row_dimensions[1].height >= 16 * len(columns[0].label) / width
 

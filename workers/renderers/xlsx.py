@@ -127,7 +127,7 @@ def _write_facts(made: Workbook, sheet: Any, row: int) -> int:
         sheet.write_string(row, 1, _text(fact.label), formats(text_wrap=True, **line))
         value = formats(bold=fact.headline, align="right", num_format=excel_format(how), **line)
         _write_cell(sheet, (row, 2), fact.value, how, value)
-        sheet.write_string(row, 3, _text(fact.note), formats(font_color=MUTED, indent=1, **line))
+        sheet.write_string(row, 3, _text(fact.note), formats(font_color=MUTED, align="left", indent=1, **line))
         sheet.write_blank(row, 4, None, formats(**line))
         row += 1
     return row
@@ -150,7 +150,7 @@ def _write_contents(made: Workbook, sheet: Any, row: int, tables: list[TableShee
     for table in tables:
         sheet.write_url(row, 1, f"internal:{table.quoted}!A1", link, cut(_text(table.table.title), 200))
         sheet.write_string(row, 2, table.count, made.formats(align="right", font_color=MUTED))
-        sheet.write_string(row, 3, _text(table.table.note), made.formats(font_color=MUTED, indent=1))
+        sheet.write_string(row, 3, _text(table.table.note), made.formats(font_color=MUTED, align="left", indent=1))
         row += 1
     return row + 1
 
@@ -202,9 +202,9 @@ def _heading_lines(table: Table, column: int, how: Style) -> int:
     return len(textwrap.wrap(clean(table.columns[column].label), room))
 
 
-def _away(styles: Sequence[Style], column: int) -> dict[str, int]:
+def _away(styles: Sequence[Style], column: int) -> dict[str, Any]:
     """Return the look that keeps a column of words away from the figures that end right before it."""
-    return {"indent": 1} if column and styles[column - 1].unit is not Unit.TEXT else {}
+    return {"align": "left", "indent": 1} if column and styles[column - 1].unit is not Unit.TEXT else {}
 
 
 def _wraps(table: Table, column: int, how: Style) -> bool:

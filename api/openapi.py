@@ -31,6 +31,8 @@ curl -s -H "Authorization: Bearer $MILPA_API_KEY" -H "Content-Type: application/
      --data @- $MILPA_URL/v1/deal-picker/jobs
 ```
 
+The key comes from whoever runs Milpa (`milpa keys create`); `milpa up` writes the first one into `.milpa/admin.key`.
+
 Times are RFC 3339 in UTC, ids UUIDv7. Fields that are null may be left out; an unknown field is an error. Errors are
 `application/problem+json` (RFC 9457), with all that is wrong at once. Bodies may come packed with gzip or zstd. HEAD is
 answered wherever GET is."""

@@ -113,7 +113,9 @@ def _read_truth(text: str) -> bool:
     try:
         return _TRUTH[text.lower()]
     except KeyError:
-        raise CellError("wrong_type", f"{show(text)} is neither true nor false.") from None
+        raise CellError(
+            "wrong_type", f"{show(text)} is neither true nor false: write true, yes or 1, or false, no or 0."
+        ) from None
 
 
 def _read_date(text: str) -> str:

@@ -29,6 +29,12 @@ def test_the_document_is_openapi() -> None:
     validate(DOCUMENT)
 
 
+def test_who_reads_it_is_told_where_the_key_comes_from() -> None:
+    said = DOCUMENT["info"]["description"]
+    assert "milpa keys create" in said
+    assert ".milpa/admin.key" in said
+
+
 def test_every_route_is_described() -> None:
     paths = {route.path_format for route in APP.routes if isinstance(route, HTTPRoute)}
     assert paths - set(DOCUMENT["paths"]) == _UNDESCRIBED

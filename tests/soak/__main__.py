@@ -44,6 +44,8 @@ SHORT = {
 SAMPLES = 120
 """Looks over the run, but not more often than every `MIN_PAUSE` seconds, nor more rarely than every minute."""
 MIN_PAUSE, MAX_PAUSE = 2.0, 60.0
+MISSED_IN_A_ROW = 3
+"""Looks that may fail one after another, for what is looked at comes and goes: a run of hours must not end by one."""
 
 
 def main() -> None:
@@ -103,9 +105,18 @@ async def _watch(sampler: Sampler, seconds: float, working: asyncio.Task[None], 
     notes.add(await sampler.sample())
     with Progress(*columns) as progress:
         bar = progress.add_task("soak", total=seconds, said="")
+        missed = 0
         while notes.samples[-1].seconds < seconds and not working.done():
             await asyncio.sleep(pause)
-            sample = await sampler.sample()
+            try:
+                sample = await sampler.sample()
+            except Exception as error:
+                missed += 1
+                progress.console.print(f"a look has failed: {error!r}", highlight=False)
+                if missed == MISSED_IN_A_ROW:
+                    raise
+                continue
+            missed = 0
             notes.add(sample)
             progress.update(bar, completed=sample.seconds, said=f"{sample.ended:,} jobs")
 

@@ -1,5 +1,6 @@
 """What is looked at again and again while the load runs: memory, descriptors, tables, Redis, objects, logs."""
 
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -79,9 +80,10 @@ class Sampler:
             await redis.aclose()
 
     def _disk(self) -> dict[str, float]:
-        files = list(_below(self._folders.objects))
-        logs = sum(path.stat().st_size for path in self._folders.logs.iterdir())
-        return {"objects": float(len(files)), "logs, MiB": logs / 2**20}
+        return {
+            "objects": float(sum(1 for _ in below(self._folders.objects))),
+            "logs, MiB": sum(_size(path) for path in below(self._folders.logs)) / 2**20,
+        }
 
 
 def _part(words: Sequence[str]) -> str:
@@ -91,6 +93,14 @@ def _part(words: Sequence[str]) -> str:
     return "Redis" if "redis-server" in words[0] else "PostgreSQL"
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    """Everything below a folder; empty folders count, for they must not pile up either."""
-    return folder.rglob("*")
+def below(folder: Path) -> Iterator[Path]:
+    """Everything below a folder, though it is removed meanwhile; empty folders count, for they must not pile up either."""
+    for at, folders, files in os.walk(folder):
+        yield from (Path(at, name) for name in (*folders, *files))
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # a log that was turned over
+        return 0

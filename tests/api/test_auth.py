@@ -22,6 +22,7 @@ from tests.api.conftest import NewKey, client
 from tests.support.planted import NAME
 
 _PUBLIC = {
+    "/",
     "/health/live",
     "/health/ready",
     "/metrics",

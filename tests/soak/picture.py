@@ -8,7 +8,7 @@ import altair as alt
 from tests.soak.samples import KEPT, Sample
 
 PANELS = {
-    "Memory, MiB": ("memory of ", "Redis, MiB"),
+    "Memory, MiB": ("memory of ", "shared memory of ", "Redis, MiB"),
     "Descriptors": ("descriptors of ",),
     "Rows that end": ("rows of ",),
     "Objects and Redis keys": ("objects", "Redis keys"),
@@ -49,4 +49,5 @@ def _panel(title: str, prefixes: tuple[str, ...], samples: Sequence[Sample]) -> 
 
 
 def _short(name: str) -> str:
-    return name.partition(" of ")[2].removesuffix(", MiB") or name
+    kind, _, part = name.removesuffix(", MiB").partition(" of ")
+    return f"{part}, shared" if kind.startswith("shared") else part or name

@@ -17,6 +17,9 @@ from deploy.local.servers import Servers
 from storage.tables import metadata
 
 MODULES = {"deploy.serve": "API", "workers.main": "workers", "workers.compute": "solver processes"}
+POSTGRESQL = "PostgreSQL"
+BUFFERS = "shared memory of PostgreSQL"
+"""Grows up to `shared_buffers`, with every page of a table that is touched for the first time."""
 KEPT = ("job_subjects", "jobs", "job_events", "batches", "audit_log")
 """Tables that keep something of every job, or of every request, on purpose."""
 
@@ -50,13 +53,17 @@ class Sampler:
         open_files: Counter[str] = Counter()
         for process in orphans(self._folders.root, self._servers.folder_names):
             try:
-                words, share, count = process.cmdline(), process.memory_full_info().pss, process.num_fds()
+                words, used, count = process.cmdline(), process.memory_full_info(), process.num_fds()
             except psutil.Error:
                 continue  # ended meanwhile
             if not words:
                 continue  # ended, and not yet reaped
             part = _part(words)
-            memory[f"memory of {part}, MiB"] += share / 2**20
+            if part == POSTGRESQL:
+                memory[f"memory of {part}, MiB"] += used.uss / 2**20
+                memory[f"{BUFFERS}, MiB"] += (used.pss - used.uss) / 2**20
+            else:
+                memory[f"memory of {part}, MiB"] += used.pss / 2**20
             open_files[f"descriptors of {part}"] += count
         return {**memory, **open_files}
 
@@ -90,7 +97,7 @@ def _part(words: Sequence[str]) -> str:
     for module, part in MODULES.items():
         if module in words:
             return part
-    return "Redis" if "redis-server" in words[0] else "PostgreSQL"
+    return "Redis" if "redis-server" in words[0] else POSTGRESQL
 
 
 def below(folder: Path) -> Iterator[Path]:

@@ -55,3 +55,5 @@ def test_what_is_kept_of_every_job_is_told_by_the_job() -> None:
     assert word("rows of jobs", [100.0 * minute for minute in range(MINUTES)]) == "kept: 1.00 a job"
     assert word("size of jobs, MiB", [minute * 100 / 1024 for minute in range(MINUTES)]) == "kept: 1024 bytes a job"
     assert word("logs, MiB", [float(minute) for minute in range(MINUTES)]) == "capped"
+    assert word("shared memory of PostgreSQL, MiB", [float(minute) for minute in range(MINUTES)]) == "capped"
+    assert word("memory of PostgreSQL, MiB", [float(minute) for minute in range(MINUTES)]) == "GROWS"

@@ -5,7 +5,7 @@ for a while is not dropped yet. Over the rest the Theil-Sen estimate (the median
 samples) gives the growth per hour with its 95 % interval; one sample that is off, or the sawtooth of recycled processes
 and pruned tables, moves it little. Where the whole interval lies above a hundredth of the figure's median per hour it
 grows; where the second half then grows less than half as fast as the first, it levels off. What keeps something of every
-job on purpose is told by what a job costs instead, and the logs by their cap.
+job on purpose is told by what a job costs instead; the logs and PostgreSQL's shared buffers have a cap of their own.
 """
 
 import statistics
@@ -14,11 +14,12 @@ from collections.abc import Sequence
 import msgspec
 from scipy.stats import theilslopes
 
-from tests.soak.samples import KEPT, Sample
+from tests.soak.samples import BUFFERS, KEPT, Sample
 
 WARM_UP, WARM_UP_SECONDS = 1 / 3, 300.0
 TOLERANCE = 0.01
 SLOWER = 0.5
+CAPPED = ("logs", BUFFERS)
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -47,7 +48,7 @@ def _judge(name: str, samples: Sequence[Sample]) -> Verdict:
     if _kept(name):
         each = (last - first) / max(1, samples[-1].ended - samples[0].ended)
         word = f"kept: {each * 2**20:.0f} bytes a job" if name.startswith("size") else f"kept: {each:.2f} a job"
-    elif name.startswith("logs"):
+    elif name.startswith(CAPPED):
         word = "capped"
     elif low <= TOLERANCE * max(1.0, statistics.median(sample.figures[name] for sample in samples)):
         word = "level"

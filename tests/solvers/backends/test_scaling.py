@@ -7,8 +7,9 @@ import pytest
 from scipy.optimize import linprog
 
 from solvers.backends.conflicts import conflict
-from solvers.backends.highs import solve
-from solvers.backends.model import INFINITY, Model, Row, model_from_rows
+from solvers.backends.highs import Solver, solve
+from solvers.backends.linear import Pricer
+from solvers.backends.model import INFINITY, Model, Row, Shift, model_from_rows
 from solvers.backends.scaling import reach, scales_of, without_impossible
 from solvers.result import SolveStatus
 
@@ -69,25 +70,43 @@ def test_a_limit_that_nothing_can_meet_is_infeasible_however_far_off() -> None:
     assert solve(packing([1.0], INFINITY, row_lower=np.array([1e30]))).status is SolveStatus.INFEASIBLE
 
 
+def stretched(model: Model, generator: np.random.Generator) -> tuple[Model, np.ndarray, np.ndarray, float]:
+    """The same program in other units of its variables, rows and objective, and these units."""
+    rows, columns = model.matrix.shape
+    of_rows, of_columns, of_costs = (
+        10 ** generator.uniform(-9, 9, rows),
+        10 ** generator.uniform(-12, 12, columns),
+        1e12,
+    )
+    matrix = model.matrix.multiply(of_rows[:, None]).multiply(of_columns).tocsc()
+    costs = model.costs * of_columns * of_costs
+    return (
+        replace(model, costs=costs, matrix=matrix, row_upper=model.row_upper * of_rows),
+        of_rows,
+        of_columns,
+        of_costs,
+    )
+
+
 @pytest.mark.parametrize("seed", range(60))
-def test_programs_of_very_different_numbers_agree_with_scipy_on_balanced_ones(seed: int) -> None:
+def test_units_far_apart_change_neither_the_answer_nor_prices_and_their_ranges(seed: int) -> None:
     generator = np.random.default_rng(seed)
     n, m = int(generator.integers(2, 7)), int(generator.integers(1, 4))
-    balanced = model_from_rows(
+    plain = model_from_rows(
         costs=generator.uniform(0.1, 1.0, n), lower=np.zeros(n), upper=np.full(n, INFINITY), maximize=True,
         rows=[Row(f"r{i}", np.arange(n), generator.uniform(0.1, 1.0, n), upper=1.0) for i in range(m)],
     )  # fmt: skip
-    best = linprog(-balanced.costs, A_ub=balanced.matrix.toarray(), b_ub=balanced.row_upper)
-    columns, rows, cost = 10 ** generator.uniform(-9, 9, n), 10 ** generator.uniform(-9, 9, m), 1e12
-    wild = replace(
-        balanced,
-        costs=balanced.costs * columns * cost,
-        matrix=(balanced.matrix.multiply(rows[:, None]).multiply(columns)).tocsc(),
-        row_upper=rows,
-    )
-    answer = solve(wild)
-    assert answer.objective == pytest.approx(-best.fun * cost, rel=1e-7)
-    assert np.all(wild.matrix @ answer.point <= wild.row_upper * (1 + 1e-7))
+    best = linprog(-plain.costs, A_ub=plain.matrix.toarray(), b_ub=plain.row_upper)
+    wild, of_rows, of_columns, of_costs = stretched(plain, generator)
+    one, other = Solver(plain), Solver(wild)
+    near, far = one.solve(), other.solve()
+    assert far.objective == pytest.approx(-best.fun * of_costs, rel=1e-7)
+    np.testing.assert_allclose(far.point * of_columns, near.point, atol=1e-7)
+    for row in range(m):
+        price = Pricer(one).price(Shift(row_upper={row: 1.0}), scale=1.0)
+        same = Pricer(other).price(Shift(row_upper={row: 1.0}), scale=of_rows[row])
+        assert same.slope * of_rows[row] / of_costs == pytest.approx(price.slope, abs=1e-7)
+        assert (same.low / of_rows[row], same.high / of_rows[row]) == pytest.approx((price.low, price.high), rel=1e-6)
 
 
 def test_a_conflict_stays_irreducible_where_a_row_kept_a_variable_small() -> None:

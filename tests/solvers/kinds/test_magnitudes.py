@@ -57,9 +57,9 @@ def tops(rng: random.Random) -> Change:
 WAYS = {"wild8": spread, "edges": ends, "top": tops}
 SEEN = {
     "deal-picker": {"wild8": [100], "edges": [150, 361], "top": [183, 270, 288]},
-    "leasing-mix": {"wild8": [28, 115, 146, 158, 179, 258, 267, 352, 390, 393], "edges": [42, 115], "top": []},
-    "debt-stack": {"wild8": [270], "edges": [12, 105, 252, 259, 340], "top": []},
-    "capex-phasing": {"wild8": [112, 227], "edges": [84], "top": [73]},
+    "leasing-mix": {"wild8": [28, 115, 146, 158, 179, 258, 352, 390, 393], "edges": [42, 115], "top": []},
+    "debt-stack": {"wild8": [270], "edges": [12, 259, 340], "top": []},
+    "capex-phasing": {"wild8": [112], "edges": [84], "top": [73]},
 }
 """Seeds of problems that once ended with no answer, or with one that did not hold."""
 

@@ -1,7 +1,7 @@
 """Recomputes every constraint, the objective and every figure of a funding from the problem as posted; no solver."""
 
 from collections.abc import Iterator
-from math import isfinite
+from math import expm1, isfinite, log1p
 
 import msgspec
 
@@ -19,6 +19,9 @@ from solvers.kinds.debt_stack.problem import (
 from solvers.kinds.debt_stack.terms import MONTHS, capped_rate, open_rate, scenarios_of, service_factor
 from solvers.result import Violation
 from solvers.violations import TOLERANCE, at_least, at_most, broken, reported
+
+_NO_INTEREST = 1e-13
+"""A year: below that, months repay alike."""
 
 
 def verify(problem: Problem, solution: Solution) -> list[Violation]:
@@ -171,11 +174,12 @@ def _repayment(problem: Problem, solution: Solution, drawn: Drawn) -> Iterator[V
 
 
 def _plan(problem: Problem, tranche: Tranche, source: Source, plan: Amortization) -> Iterator[Violation]:
-    """Walk the months one by one: interest on what is owed, the rest of the level payment repays."""
+    """Walk the months one by one: interest on what is owed; of a level payment more repays by the interest saved."""
     name = f"amortization:{tranche.id}"
     yield from reported(name, plan.rate, source.rate_expected)
     years = tranche.amortization_years
-    payment = source.amount * service_factor(source.rate_expected, years) / MONTHS
+    growth = 1 + source.rate_expected / MONTHS
+    first = source.amount * _first_repayment(source.rate_expected, years)
     term = int(MONTHS * tranche.term_years + TOLERANCE)
     shown = int(MONTHS * min(problem.analysis_years, tranche.term_years) + TOLERANCE)
     if len(plan.months) != shown:
@@ -184,7 +188,7 @@ def _plan(problem: Problem, tranche: Tranche, source: Source, plan: Amortization
     owed = source.amount
     for month in range(1, term + 1):
         interest = owed * source.rate_expected / MONTHS
-        principal = min(owed, payment - interest) if years is not None else 0.0
+        principal = min(owed, first * growth ** (month - 1))
         if month <= shown:
             true = Payment(month=month, opening=owed, interest=interest, principal=principal, closing=owed - principal)
             for field in msgspec.structs.fields(Payment):
@@ -192,3 +196,14 @@ def _plan(problem: Problem, tranche: Tranche, source: Source, plan: Amortization
                 yield from broken(f"{name}:{month}", abs(stated - right), source.amount, f"{field.name} is {right}.")
         owed -= principal
     yield from broken(f"{name}:balloon", abs(plan.balloon - owed), source.amount, f"It should be {owed:,.2f}.")
+
+
+def _first_repayment(rate: float, years: float | None) -> float:
+    """Return what the first month repays per unit: the repayments of all months, each (1 + i) of the last, add up to 1.
+
+    Beside an interest of a hundred per cent, nothing would be left of it as the rest of the payment.
+    """
+    if years is None:
+        return 0.0
+    months, monthly = MONTHS * years, rate / MONTHS
+    return monthly / expm1(months * log1p(monthly)) if abs(rate) > _NO_INTEREST else 1 / months

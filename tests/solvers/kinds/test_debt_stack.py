@@ -532,6 +532,20 @@ class Stopped(Silent):
         return True
 
 
+@pytest.mark.parametrize("rate", [-0.05, 0.0, 1e-12, 0.95])
+def test_a_loan_of_any_rate_and_many_years_is_repaid_as_its_checker_walks_it(rate: float) -> None:
+    loan = {"id": "loan", "seniority": 1, "rate_type": "fixed", "rate": rate, "max_amount": 1000.0}
+    loan |= {"amortization_years": 62.5, "term_years": 100.0}
+    data = worked_example(
+        tranches=[loan], min_dscr=0.0, analysis_years=100.0, equity={"cost_rate": 1.0}, scenarios=[], hedge=None
+    )
+    result = solve(data)
+    (plan,) = result.solution.amortization
+    assert plan.balloon == pytest.approx(0.0, abs=1e-6)
+    assert sum(month.principal for month in plan.months) == pytest.approx(1000.0)
+    assert KIND.verify(msgspec.convert(data, KIND.problem), result.solution) == []
+
+
 def test_a_solve_that_is_stopped_says_so() -> None:
     problem = a_large_problem(conditions=True)
     result = KIND.solve(problem, SolveLimits(), Stopped())

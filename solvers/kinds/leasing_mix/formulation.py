@@ -5,6 +5,7 @@ Variables: x_p, how many leases of package p. Every constraint is a row of its n
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -36,6 +37,11 @@ class Building:
     existing_cash: float
     existing_weights: Floats
     existing_terms: Floats
+
+    @cached_property
+    def most(self) -> Floats:
+        """About how many leases of each package there can be at most, shape (n,)."""
+        return reach(program(self))
 
     def weight(self, x: Floats) -> float:
         """Return what all leases together count by in the mean term."""
@@ -78,7 +84,7 @@ def program(parts: Building) -> Model:
 
 def by_weight(parts: Building, x: Floats, *, most: bool) -> Model:
     """Return the program of the plans as good as x that weigh most (or least) in the mean term; leases not whole."""
-    same = _SAME_CASH * abs(parts.cash) @ reach(program(parts))
+    same = _SAME_CASH * abs(parts.cash) @ parts.most
     worth = Row("cash", _all(parts), parts.cash, lower=float(parts.cash @ x - same))
     return model_from_rows(
         costs=parts.weights,

@@ -8,7 +8,7 @@ from solvers.kinds.leasing_mix.formulation import Building
 from solvers.kinds.leasing_mix.problem import Mode, Offer, Package, RentRollEntry, Solution
 
 _DUST = 1e-9
-"""Of one lease, or of as many as the building has room for if that is less: fewer are a solver's rounding, no offer."""
+"""Of one lease, or of as many as there can be if that is less: fewer are a solver's rounding, no offer."""
 
 
 def solution_from(parts: Building, x: Floats) -> Solution:
@@ -40,8 +40,7 @@ def cleaned(parts: Building, x: Floats) -> Floats:
     within = np.clip(x, low, high)
     if parts.problem.mode is Mode.WHOLE:
         return np.round(within)
-    dust = _DUST * np.minimum(1.0, parts.problem.total_area / parts.areas)
-    return np.where(within > dust, within, 0.0)
+    return np.where(within > _DUST * np.minimum(1.0, parts.most), within, 0.0)
 
 
 def _offer(package: Package, leases: float) -> Offer:

@@ -102,3 +102,18 @@ def test_what_once_had_no_answer_that_holds_has_one(name: str, way: str, seed: i
 @pytest.mark.parametrize("name", KINDS)
 def test_numbers_of_very_different_size_lead_to_an_answer_that_holds(name: str, way: str) -> None:
     assert sum(assert_answered(name, way, seed) for seed in range(1000, 1012)) >= 3
+
+
+def test_a_sliver_of_a_lease_that_the_mean_term_hangs_on_is_no_rounding() -> None:
+    dear = {"id": "dear", "area_per_lease": 1e9, "max_leases": 67, "rent_per_sqm_year": 350_000.0, "term_years": 1000.0}
+    short = {"id": "short", "area_per_lease": 137.2, "max_leases": 8, "rent_per_sqm_year": 300.0, "term_years": 0.25}
+    body = {
+        "total_area": 4e7, "min_wault_years": 4.0, "incentive_budget": 29_772.0, "min_occupancy": 4e-7,
+        "opex_per_sqm_year": 1e9, "void_cost_per_sqm_year": 1e9,
+        "packages": [dear | {"rent_free_months": 12_000, "start_month": 11}, short | {"fitout_per_sqm": 20.0}],
+    }  # fmt: skip
+    kind = KINDS["leasing-mix"][0]
+    problem = msgspec.convert(body, kind.problem)
+    result = kind.solve(problem, LIMITS, Silent())
+    assert {offer.package_id for offer in result.solution.offers} == {"dear", "short"}
+    assert kind.verify(problem, result.solution) == []

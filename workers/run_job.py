@@ -181,4 +181,4 @@ async def upload(
 
 def retry_delay(errors: int) -> float:
     """Return the pause in seconds before the next try: full jitter, doubling with every error."""
-    return random.uniform(0, min(LONGEST_RETRY_SECONDS, 2.0**errors))  # noqa: S311  no secret
+    return random.uniform(0, min(LONGEST_RETRY_SECONDS, 2.0 ** min(errors, 6)))  # noqa: S311  no secret

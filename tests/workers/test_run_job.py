@@ -255,4 +255,6 @@ async def test_an_attempt_that_was_taken_over_writes_nothing(desk: Desk) -> None
 
 def test_a_retry_waits_a_random_time_that_doubles_up_to_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("workers.run_job.random.uniform", lambda *ends: ends)
-    assert [retry_delay(errors) for errors in range(8)] == [(0, most) for most in (1, 2, 4, 8, 16, 32, 60, 60)]
+    assert [retry_delay(errors) for errors in (*range(8), 5000)] == [
+        (0, most) for most in (1, 2, 4, 8, 16, 32, 60, 60, 60)
+    ]

@@ -51,6 +51,8 @@ _PING = text("SELECT 1")
 _COMMAND_SECONDS = 60.0
 _CONNECT_SECONDS = 5.0
 _POOL_WAIT_SECONDS = 10.0
+_RENEWED_SECONDS = 1800.0
+"""A connection older than this is replaced: what its server process has put by, plans above all, goes with it."""
 _LOOKUP_POOL = 2
 _SIGNING_KEY_LENGTH = 32
 _SERVER_SETTINGS = {
@@ -298,6 +300,7 @@ def _engine(settings: Settings, pool: int, server_settings: Mapping[str, str] | 
         pool_size=pool,
         max_overflow=0,
         pool_timeout=_POOL_WAIT_SECONDS,
+        pool_recycle=_RENEWED_SECONDS,
         pool_use_lifo=True,
         isolation_level="AUTOCOMMIT",  # transactions are begun and ended by us, at half the price
         hide_parameters=True,  # errors are logged, and the caller's data is not

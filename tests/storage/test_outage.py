@@ -65,6 +65,24 @@ async def test_connections_cut_while_idle_are_replaced_unseen(
     await asyncio.gather(*(submit(database, tenant) for _ in range(10)))
 
 
+async def test_a_connection_that_has_grown_old_is_replaced(
+    settings: Settings, tenant: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pids = {}
+    for seconds in (3600.0, 0.0):
+        monkeypatch.setattr("storage.transaction._RENEWED_SECONDS", seconds)
+        database = await Database.connect(settings)
+        pids[seconds] = {await _server_process(database, tenant) for _ in range(3)}
+        await database.close()
+    assert len(pids[3600.0]) == 1
+    assert len(pids[0.0]) == 3
+
+
+async def _server_process(database: Database, tenant: UUID) -> int:
+    async with database.transaction(tenant) as transaction:
+        return int((await transaction.connection.execute(text("SELECT pg_backend_pid()"))).scalar_one())
+
+
 @pytest.mark.parametrize("when", ["statement", "commit"])
 async def test_a_connection_cut_in_a_transaction_is_an_outage_and_keeps_nothing(
     database: Database, tenant: UUID, owner: asyncpg.Connection, when: str

@@ -36,6 +36,7 @@ S = TypeVar("S")
 
 PR_SET_PDEATHSIG = 1
 LINE_BUFFERED = 1
+_LIBC = ctypes.CDLL(None)
 
 
 class ResultPayload(msgspec.Struct, Generic[S], kw_only=True):
@@ -217,7 +218,7 @@ def _where(error: Exception) -> str:
 
 def _belong_to_parent(parent: int) -> None:
     """Die with the worker, leave signals for the group to it, and be the kernel's first choice when memory is short."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(0)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -230,15 +231,14 @@ def _log_by_line() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(line_buffering=True, encoding="utf-8", errors="backslashreplace")
-    libc = ctypes.CDLL(None)
-    libc.setvbuf(ctypes.c_void_p.in_dll(libc, "stdout"), None, LINE_BUFFERED, 0)
+    _LIBC.setvbuf(ctypes.c_void_p.in_dll(_LIBC, "stdout"), None, LINE_BUFFERED, 0)
 
 
 def _end_the_log() -> None:
     """Write what was printed without an end of the line: it would stand in the log of the next task."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    ctypes.CDLL(None).fflush(None)
+    _LIBC.fflush(None)
 
 
 def _warm(kinds: Mapping[str, AnyKind]) -> None:

@@ -1,5 +1,6 @@
 """Charts: Vega-Lite specifications with their data inside, and pictures of them."""
 
+import re
 import textwrap
 from datetime import date
 from functools import cache
@@ -11,7 +12,7 @@ from solvers.report import Chart, Mark, Report, Unit
 from workers.renderers.chart_layers import altair, figures_written, layers_of
 from workers.renderers.figures import compact, money_prefix
 from workers.renderers.plot import Plot, Point, groups, resolve
-from workers.renderers.text import clean
+from workers.renderers.text import UNKNOWN, clean
 from workers.renderers.theme import FONTS, chart_config
 
 WIDTH = 760
@@ -21,6 +22,7 @@ FRAME = 130
 DPI = 300
 TITLE_CHARACTERS = 80
 VEGA_LITE = "6.4"
+_PAIRS = re.compile("[\U00010000-\U0010ffff]")
 
 
 class ChartSpec(msgspec.Struct, frozen=True):
@@ -70,8 +72,12 @@ def natural_height(plot: Plot) -> int:
 
 
 def picture(made: dict[str, Any], *, dpi: int = DPI) -> bytes:
-    """Return a PNG of a specification: `dpi` pixels for 72 of the specification, which its header says too."""
-    return bytes(_converter().vegalite_to_png(made, vl_version=VEGA_LITE, ppi=dpi))
+    """Return a PNG of a specification: `dpi` pixels for 72 of the specification, which its header says too.
+
+    What UTF-16 writes as a pair, such as an emoji, is a box: Vega cuts a long label amid a pair, and breaks.
+    """
+    drawable = _PAIRS.sub(UNKNOWN, msgspec.json.encode(made).decode())
+    return bytes(_converter().vegalite_to_png(drawable, vl_version=VEGA_LITE, ppi=dpi))
 
 
 @cache

@@ -11,13 +11,12 @@ from reportlab import rl_config
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 
-from workers.renderers.text import clean
+from workers.renderers.text import UNKNOWN, clean
 from workers.renderers.theme import FONTS
 
 REGULAR = "Lato-Regular"
 BOLD = "Lato-Bold"
 FALLBACKS = ("DejaVuSans", "NotoSansThai-Regular", "DroidSansFallback")
-UNKNOWN = "□"
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
 _ARABIC = re.compile("[\u0600-\u06ff]")
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufe0e\ufe0f\ufeff"))

@@ -12,6 +12,8 @@ _SPACE = re.compile(r"[ \t\r\n\u2028\u2029]+")
 _NOT_IN_FILE_NAME = re.compile(r"[^a-z0-9]+")
 _DEVICE = re.compile("con|prn|aux|nul|(com|lpt)[0-9]")  # which Windows opens instead of a file, whatever the ending
 MAX_NAME_CHARACTERS = 60
+UNKNOWN = "□"
+"""Stands for what can't be drawn."""
 
 
 def clean(text: str) -> str:
@@ -33,16 +35,21 @@ def file_name(text: str) -> str:
     return f"{name}-" if _DEVICE.fullmatch(name) else name
 
 
+def cut_to_units(text: str, longest: int) -> str:
+    """Return what fits into so many UTF-16 code units, which Excel counts: an emoji is two, a letter one."""
+    return text.encode("utf-16-le")[: 2 * longest].decode("utf-16-le", errors="ignore")
+
+
 def unique(names: list[str], *, longest: int) -> list[str]:
-    """Return `names` cut to `longest` characters and numbered where two would be equal but for their case."""
+    """Return `names` cut to `longest` UTF-16 code units and numbered where two would be equal but for their case."""
     taken: set[str] = set()
     result = []
     for name in names:
-        candidate, number = name[:longest], 1
+        candidate, number = cut_to_units(name, longest), 1
         while candidate.casefold() in taken:
             number += 1
             ending = f"-{number}"
-            candidate = name[: longest - len(ending)] + ending
+            candidate = cut_to_units(name, longest - len(ending)) + ending
         taken.add(candidate.casefold())
         result.append(candidate)
     return result

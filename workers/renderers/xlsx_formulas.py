@@ -7,7 +7,7 @@ from functools import cached_property
 
 from solvers.report import Cell, Report, Table
 from workers.renderers.figures import number
-from workers.renderers.text import clean, unique
+from workers.renderers.text import clean, cut_to_units, unique
 
 MOST_ROWS = 1_048_576
 LONGEST_SHEET_NAME = 31
@@ -82,7 +82,7 @@ def sheets(report: Report) -> list[TableSheet]:
 
 def _sheet_name(table: Table) -> str:
     name = _ILLEGAL_IN_SHEET_NAME.sub(" ", clean(table.title) or clean(table.name))
-    name = " ".join(name.split())[:LONGEST_SHEET_NAME].strip(" '")
+    name = cut_to_units(" ".join(name.split()), LONGEST_SHEET_NAME).strip(" '")
     return "Table" if not name or name.casefold() == "history" else name
 
 

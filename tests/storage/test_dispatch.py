@@ -206,6 +206,20 @@ async def test_a_submit_rings_for_nobody_without_a_living_worker_or_in_a_paused_
     await ringing.close()
 
 
+async def test_a_submit_rings_while_there_is_room_and_its_tenant_is_under_its_cap(
+    settings: Settings, database: Database, tenant: UUID
+) -> None:
+    ringing = await Database.connect(settings)
+    ringing.on_rung(lambda _rings: None)
+    await add_worker(database, interactive=1, batch=1)
+    capped = await add_tenant(database, max_running=1)
+    assert (await submit(ringing, capped)).rung_at is not None
+    assert (await submit(ringing, capped, priority=Priority.BATCH)).rung_at is None, "its cap is over both queues"
+    assert (await submit(ringing, tenant)).rung_at is not None
+    assert (await submit(ringing, tenant)).rung_at is None, "twice the slots are rung"
+    await ringing.close()
+
+
 async def test_submits_at_once_and_admissions_never_ring_more_than_there_is_room_for(
     dispatcher: Dispatcher, settings: Settings, tenant: UUID, redis: Redis
 ) -> None:
